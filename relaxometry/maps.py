@@ -1,0 +1,122 @@
+"""`ParameterMaps` and `Status`: the result of a fit in every voxel, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import GeometryError
+from .estimate import Estimate
+from .series import Series
+from .units import TIME_OF
+
+if TYPE_CHECKING:
+    from .models import SignalModel
+
+Map = NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """What became of a fit. Only ``OK`` and ``AT_EDGE`` have values; the others are NaN."""
+
+    OK = 0
+    AT_BOUND = 1  #: the time ended at its bound: the data do not determine it
+    NOT_CONVERGED = 2
+    LOW_SIGNAL = 3  #: nothing there: all zero, or no positive amplitude fits
+    NON_FINITE = 4  #: NaN or infinity in the data
+    MASKED = 5  #: not asked for
+    AT_EDGE = 6  #: an amplitude ratio (inversion efficiency) is at its bound, the time is not
+
+    @property
+    def words(self) -> str:
+        """The status as people read it."""
+        return "ok" if self is Status.OK else self.name.lower().replace("_", " ")
+
+
+def determined(status: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Where a status stands for a value that may be used."""
+    return (status == Status.OK) | (status == Status.AT_EDGE)
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class ParameterMaps:
+    """Maps of every parameter of a model, with their errors.
+
+    ``maps["T2"]`` is an :class:`Estimate` of (x, y, z) arrays in s; rates (``maps["R2"]``) are
+    derived. Values are NaN wherever :attr:`status` is neither OK nor AT_EDGE.
+
+    Attributes
+    ----------
+    raw : mapping of str to (value, stderr)
+        Every parameter as the solver left it, values at a bound included; ask for these knowingly.
+    rmse : ndarray (x, y, z)
+        √(RSS/n), in units of the signal.
+    rsquared : ndarray (x, y, z)
+        1 − RSS/Σ(S − mean S)².
+    status : ndarray of uint8 (x, y, z)
+        Codes of :class:`Status`.
+    series : Series
+        What was fitted.
+    model : SignalModel
+        With what.
+    bounds : (float, float)
+        Range of the time constant searched, in s.
+    """
+
+    raw: Mapping[str, tuple[Map, Map]]
+    rmse: Map
+    rsquared: Map
+    status: NDArray[np.uint8]
+    series: Series
+    model: SignalModel
+    bounds: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        arrays = [a for pair in self.raw.values() for a in pair]
+        for array in [*arrays, self.rmse, self.rsquared, self.status]:
+            if array.shape != self.series.grid:
+                raise GeometryError(
+                    f"a map of shape {array.shape}", expected=f"the series' {self.series.grid}"
+                )
+            array.flags.writeable = False
+        object.__setattr__(self, "raw", MappingProxyType(dict(self.raw)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters of the model: its time first, then amplitudes and what derives from them."""
+        return tuple(self.raw)
+
+    def __getitem__(self, name: str) -> Estimate:
+        if TIME_OF.get(name) in self.raw:
+            return self[TIME_OF[name]].inverse(name)
+        if name not in self.raw:
+            raise KeyError(f"no map {name!r}; there are {', '.join(self.names)}")
+        known = determined(self.status)
+        value, stderr = (np.where(known, array, np.nan) for array in self.raw[name])
+        return Estimate(value, stderr, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.raw or (isinstance(name, str) and TIME_OF.get(name) in self.raw)
+
+    def counts(self) -> dict[Status, int]:
+        """Number of voxels of each status that occurs."""
+        codes, numbers = np.unique(self.status, return_counts=True)
+        return {Status(code): int(n) for code, n in zip(codes, numbers, strict=True)}
+
+    def __repr__(self) -> str:
+        counts = {s: n for s, n in self.counts().items() if s is not Status.MASKED}
+        told = [f"{n:,} {s.words}".replace(",", " ") for s, n in counts.items()]
+        if Status.AT_BOUND not in counts:
+            told.append("0 at bound")
+        return f"ParameterMaps: {self.model.name}, {', '.join(self.names)}: {', '.join(told)}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<b>{escape(repr(self))}</b>"

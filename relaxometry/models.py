@@ -1,0 +1,194 @@
+"""Every closed-form T1 and T2 model: each is its basis, one equation on one screen.
+
+A model is linear in its amplitudes once its one time constant T is fixed, so it *is* the matrix
+whose columns multiply the amplitudes. It knows nothing of images, files or solvers. To add one,
+subclass :class:`SignalModel`; ``fit_maps(series, MyModel())`` takes an instance, and a model in
+:data:`MODELS` also has a name on the command line and is covered by every test over the models.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, ProtocolError
+from .series import Protocol
+
+Array = NDArray[np.float64]
+
+
+class SignalModel(ABC):
+    """An equation S(protocol; T, amplitudes), linear in its amplitudes.
+
+    Attributes
+    ----------
+    name : str
+        Key on the command line and in files, e.g. ``"t2"``.
+    reads : tuple of str
+        Settings it needs: the swept one first, then those it uses where they are known.
+    time : str
+        Symbol of its time constant, ``"T1"`` or ``"T2"``.
+    amplitudes : tuple of str
+        Names of the linear parameters, one per column of the basis; the first is never negative.
+    kinds : tuple of str
+        Kinds of series it is the default for.
+    inverts : bool
+        Whether its signal changes sign over the sweep, so that magnitude data lose their polarity.
+        It must then be negative before and positive after one value of the swept setting.
+    equation, source : str
+        For people: what is fitted, and who says so.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]]
+    time: ClassVar[str]
+    amplitudes: ClassVar[tuple[str, ...]]
+    kinds: ClassVar[tuple[str, ...]] = ()
+    inverts: ClassVar[bool] = False
+    equation: ClassVar[str]
+    source: ClassVar[str]
+
+    @abstractmethod
+    def basis(self, protocol: Protocol, T: Array) -> Array:
+        """Columns that multiply the amplitudes.
+
+        Parameters
+        ----------
+        protocol : Protocol
+            n images.
+        T : ndarray of shape (g,)
+            Time constants in s.
+
+        Returns
+        -------
+        ndarray of shape (g, n, p)
+        """
+
+    def bounds(self, protocol: Protocol) -> tuple[float, float]:
+        """Range of T searched, in s: from 1/20 of the shortest to 50 × the longest time.
+
+        Beyond it the signal is gone before the first image, or does not change over them all.
+        """
+        times = getattr(protocol, self.reads[0])
+        return float(times[times > 0].min()) / 20, float(times.max()) * 50
+
+    def ratio(self, protocol: Protocol) -> tuple[float, float] | None:
+        """Range allowed for (second amplitude)/(first amplitude), or None."""
+        return None
+
+    def derived(self, amplitudes: Array, covariance: Array) -> dict[str, tuple[Array, Array]]:
+        """What follows from amplitudes (…, p) and their covariance (…, p, p): name → value, stderr."""
+        return {}
+
+    def signal(self, protocol: Protocol, T: Array, amplitudes: Array) -> Array:
+        """Signal (…, n) for time constants (…) in s and amplitudes (…, p)."""
+        T, amplitudes = np.asarray(T, dtype=float), np.asarray(amplitudes, dtype=float)
+        columns = self.basis(protocol, T.ravel())
+        flat = np.einsum("gnp,gp->gn", columns, amplitudes.reshape(T.size, -1))
+        return flat.reshape(*T.shape, -1)
+
+    def check(self, protocol: Protocol) -> None:
+        """Raise `ProtocolError` unless the protocol sweeps what the model reads."""
+        if protocol.swept != self.reads[0]:
+            raise ProtocolError(
+                f"model {self.name} with a sweep of {protocol.swept}",
+                expected=f"a sweep of {self.reads[0]}",
+                hint="choose a model with `relaxometry models`",
+            )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}: {self.name}, {self.equation}"
+
+
+class SpinEchoDecay(SignalModel):
+    """Mono-exponential T2 of a multi-echo spin echo."""
+
+    name = "t2"
+    reads = ("TE",)
+    time = "T2"
+    amplitudes = ("S0",)
+    kinds = ("MESE",)
+    equation = "S = S0·exp(−TE/T2)"
+    source = "Carr & Purcell, Phys Rev 94:630 (1954); Meiboom & Gill, Rev Sci Instrum 29:688 (1958)"
+
+    def basis(self, protocol: Protocol, T: Array) -> Array:
+        return np.exp(-protocol.TE / T[:, None])[..., None]
+
+
+class InversionRecovery(SignalModel):
+    """T1 by inversion recovery, for any TR: constant, short, or different for each TI.
+
+    With TR unknown, e^(−TR/T1) is taken as 0: the same space of signals where TR is constant.
+    """
+
+    name = "t1_ir"
+    reads = ("TI", "TR")
+    time = "T1"
+    amplitudes = ("S0", "B")
+    kinds = ("IRT1",)
+    inverts = True
+    equation = "S = S0·(1 + exp(−TR/T1)) − B·exp(−TI/T1)"
+    source = "Barral et al., Magn Reson Med 64:1057 (2010), over all monotone sign patterns"
+
+    def basis(self, protocol: Protocol, T: Array) -> Array:
+        recovery = 0.0 if protocol.TR is None else np.exp(-protocol.TR / T[:, None])
+        inversion = np.exp(-protocol.TI / T[:, None])
+        return np.stack([np.broadcast_to(1 + recovery, inversion.shape), -inversion], axis=-1)
+
+    def ratio(self, protocol: Protocol) -> tuple[float, float]:
+        # B/S0 = 1 + ε. Without a bound on the inversion efficiency ε, tubes whose T1 is far below
+        # the first TI come out with ε = 12 and a tiny error; real scans do reach 1.3, because the
+        # TI of the header is not the exact one. With TR unknown the first amplitude stands for
+        # S0·(1 + e^(−TR/T1)) ≤ 2·S0, which lowers the least ratio to a half.
+        return (1.0 if protocol.TR is not None else 0.5), 2.5
+
+    def derived(self, amplitudes: Array, covariance: Array) -> dict[str, tuple[Array, Array]]:
+        S0, B = amplitudes[..., 0], amplitudes[..., 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gradient = np.stack([-B / S0**2, 1 / S0], axis=-1)
+            variance = np.einsum("...i,...ij,...j->...", gradient, covariance, gradient)
+            return {"efficiency": (B / S0 - 1, np.sqrt(variance))}
+
+
+class SaturationRecovery(SignalModel):
+    """T1 by saturation recovery or variable repetition time (Bruker RARE-VTR)."""
+
+    name = "t1_sr"
+    reads = ("TR",)
+    time = "T1"
+    amplitudes = ("S0",)
+    kinds = ("VTR",)
+    equation = "S = S0·(1 − exp(−TR/T1))"
+    source = "Bernstein, King & Zhou, Handbook of MRI Pulse Sequences (2004), 14.1"
+
+    def basis(self, protocol: Protocol, T: Array) -> Array:
+        return -np.expm1(-protocol.TR / T[:, None])[..., None]
+
+
+MODELS: tuple[SignalModel, ...] = (SpinEchoDecay(), InversionRecovery(), SaturationRecovery())
+
+
+def model_for(kind: str) -> SignalModel:
+    """The default model of a kind of series; raises `InputError` if there is none."""
+    for model in MODELS:
+        if kind in model.kinds:
+            return model
+    raise InputError(
+        f"no model fits a {kind} series yet",
+        expected=" or ".join(kind for model in MODELS for kind in model.kinds),
+    )
+
+
+def as_model(model: str | SignalModel) -> SignalModel:
+    """A model from its name, or the instance itself; raises `InputError` if there is no such."""
+    if isinstance(model, SignalModel):
+        return model
+    for known in MODELS:
+        if known.name == model:
+            return known
+    raise InputError(
+        f"no model {model!r}", field="model", expected=", ".join(m.name for m in MODELS)
+    )
