@@ -70,7 +70,10 @@ def shown_position(
 
 def _orientation(affine: Affine) -> tuple[bool, bool, bool]:
     """Whether the picture swaps x and y, and flips them to run rightwards and downwards."""
-    x, y = affine[:3, 0] / np.linalg.norm(affine[:3, 0]), affine[:3, 1] / np.linalg.norm(affine[:3, 1])
+    x, y = (
+        affine[:3, 0] / np.linalg.norm(affine[:3, 0]),
+        affine[:3, 1] / np.linalg.norm(affine[:3, 1]),
+    )
     normal = int(np.argmax(np.abs(np.cross(x, y))))
     (right, right_sign), (down, down_sign) = _SHOWN[normal]
     swap = bool(abs(x[down]) + abs(y[right]) > abs(x[right]) + abs(y[down]) + 1e-9)

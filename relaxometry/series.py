@@ -63,7 +63,9 @@ class Protocol:
             object.__setattr__(self, name, full)
 
     def __len__(self) -> int:
-        return next(getattr(self, name).size for name in SWEEPABLE if getattr(self, name) is not None)
+        return next(
+            getattr(self, name).size for name in SWEEPABLE if getattr(self, name) is not None
+        )
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -130,6 +132,14 @@ def _checked_setting(name: str, values: Any) -> NDArray[np.float64]:
             f"{worst:g} is not possible", field=name, expected="finite and positive values"
         )
     return array
+
+
+def kind_of(protocol: Protocol, sequence: Sequence_ | None) -> str:
+    """MESE, MEGRE, IRT1, VFA as in BIDS; VTR (variable TR), for which BIDS has no name."""
+    swept = protocol.swept
+    if swept == "TE":
+        return "MEGRE" if sequence == "GE" else "MESE"
+    return {"TI": "IRT1", "TR": "VTR", "FA": "VFA"}[swept]
 
 
 def range_text(name: str, values: NDArray[np.float64]) -> str:
@@ -237,10 +247,7 @@ class Series:
     @property
     def kind(self) -> str:
         """MESE, MEGRE, IRT1, VFA as in BIDS; VTR (variable TR), for which BIDS has no name."""
-        swept = self.protocol.swept
-        if swept == "TE":
-            return "MEGRE" if self.sequence == "GE" else "MESE"
-        return {"TI": "IRT1", "TR": "VTR", "FA": "VFA"}[swept]
+        return kind_of(self.protocol, self.sequence)
 
     def drop(self, points: Sequence[int], reason: str) -> Series:
         """A series without some points, numbered from 1 in the order of the swept setting.

@@ -87,9 +87,9 @@ class Solver:
         magnitude: bool = False,
     ) -> None:
         n = basis(np.array([bounds[0]])).shape[1]
-        self._free = _Branch(basis, bounds, None)
+        self._free = _Branch(1, basis, bounds)
         edges = () if ratio is None else ratio
-        self._edges = [_Branch(basis, bounds, (1.0, float(edge))) for edge in edges]
+        self._edges = [_Branch(2 + i, basis, bounds, (1.0, edge)) for i, edge in enumerate(edges)]
         self._ratio = ratio
         # signs[k] turns the first k points over.
         flips = np.arange(n + 1)[:, None] > np.arange(n) if magnitude else np.zeros((1, n), bool)
@@ -218,10 +218,14 @@ class _Branch:
     """
 
     def __init__(
-        self, basis: Basis, bounds: tuple[float, float], mix: tuple[float, float] | None
+        self,
+        key: int,
+        basis: Basis,
+        bounds: tuple[float, float],
+        mix: tuple[float, float] | None = None,
     ) -> None:
+        self.key = key
         self.mix = None if mix is None else np.array(mix)
-        self.key = 1 if mix is None else 1 + hash(mix) % (2**31)
         self._basis = basis
         low, high = np.log(bounds[0]), np.log(bounds[1])
         nodes = _NODES
@@ -257,9 +261,8 @@ class _Branch:
             risen = coefficients[:, 1:] * degree[1:].reshape(shape)
             return np.concatenate([risen, np.zeros_like(risen[:, :1])], axis=1)
 
-        Q, _, _ = _orthonormal(self._columns(self.log_T[:, None] + self.h * u))
-        self.Q = polynomial(Q)
         Q, triangle, norm = _orthonormal(self._columns(self.log_T[:, None] + self.h * u))
+        self.Q = polynomial(Q)
         inverse = np.linalg.inv(triangle)
         unit_slope = at_samples(slope(polynomial(Q @ triangle)))
         pull = inverse @ np.swapaxes(Q, 2, 3) @ unit_slope
@@ -318,9 +321,7 @@ class _Branch:
         value = _horner(coefficients, u)
         F = value[:, 0] * np.maximum(value[:, 0], 0) if p == 1 else (value**2).sum(1)
         amplitudes = self._amplitudes(value, node, u)
-        return _Maxima(
-            self.key, rows[index], pattern, node, u, F, value, amplitudes, converged
-        )
+        return _Maxima(self.key, rows[index], pattern, node, u, F, value, amplitudes, converged)
 
     def _by_node(
         self,
@@ -337,7 +338,9 @@ class _Branch:
             result[at] = left(int(k), at) @ right[k]
         return result
 
-    def _polish(self, coefficients: Array, node: NDArray[np.intp]) -> tuple[Array, NDArray[np.bool_]]:
+    def _polish(
+        self, coefficients: Array, node: NDArray[np.intp]
+    ) -> tuple[Array, NDArray[np.bool_]]:
         """The maximum of |c(u)|² next to each node, by Newton steps kept within a bracket."""
         last = len(self.log_T) - 1
         low = np.where(node == 0, 0.0, -1.0)
@@ -370,7 +373,13 @@ class _Branch:
         values = self._by_node(lambda k, at: powers[at], self._tables, node)
         inverse, pull, bend, log_norm, norm_slope = np.split(values, self._widths, axis=1)
         square = (-1, self.p, self.p)
-        return inverse.reshape(square), pull.reshape(square), bend.reshape(square), log_norm, norm_slope
+        return (
+            inverse.reshape(square),
+            pull.reshape(square),
+            bend.reshape(square),
+            log_norm,
+            norm_slope,
+        )
 
     def _amplitudes(self, c: Array, node: NDArray[np.intp], u: Array) -> Array:
         inverse, _, _, log_norm, _ = self._at(node, u)

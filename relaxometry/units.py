@@ -81,7 +81,7 @@ QUANTITIES: dict[str, Quantity] = {
         _time("TR", "repetition time"),
         Quantity("FA", "flip angle", "°", "deg", "°"),
         Quantity("S0", "signal at equilibrium", "", "", "a.u.", 1.0, "S0map", "arbitrary"),
-        Quantity("B", "amplitude of the inverted part", "", "", "a.u.", 1.0, "Bmap", "arbitrary"),
+        Quantity("B", "amplitude of the inverted part", "", "", "a.u.", 1.0, "", "arbitrary"),
         Quantity("efficiency", "inversion efficiency", "", "", ""),
         Quantity("concentration", "concentration", "mM", "mM", "mM"),
         _relaxivity("r1", "longitudinal relaxivity"),

@@ -1,0 +1,301 @@
+"""Relaxivity of agents from a tube table: r1, r2, r2/r1 with errors, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .regression import Method, Relaxivity, relaxivity_fit, t95
+from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+# A rate is never better known than the method repeats itself: echo and inversion times, slice
+# profile and temperature limit it to about 1 %, however small the formula error of a fit.
+RELATIVE_FLOOR = 0.01
+# Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
+T1_BELOW, T2_ABOVE = 5.0, 8.0
+BLANKS = ("", "blank", "control")
+
+
+def classify(ratio: float, ci95: tuple[float, float]) -> str:
+    """What an agent is by r2/r1 and its interval: T1 agent, dual-mode, T2 agent, or what it may be.
+
+    Borders 5 and 8 as in the reviews (Yang et al., Small 2023; Li et al., Chem Biomed Imaging 2023).
+    """
+    names = ("T1 agent", "dual-mode", "T2 agent")
+    if not math.isfinite(ratio) or ratio <= 0:
+        return "not determined"
+
+    def side(value: float) -> int:
+        return 0 if value < T1_BELOW else 1 if value <= T2_ABOVE else 2
+
+    low, high = (side(v) if math.isfinite(v) else side(ratio) for v in ci95)
+    return " or ".join(names[low : high + 1])
+
+
+def rate_sigma(rate: Array, stderr: Array, sd: Array, n_voxels: Array) -> Array:
+    """Error a tube's rate is weighted by, s⁻¹.
+
+    The larger of the curve fit's standard error and the standard error of the mean over the tube's
+    voxels (SD/√n), and in quadrature the relative floor of the method, 1 % of the rate: with few
+    points and a near-noiseless mean curve, the formula error alone can be absurdly small.
+    """
+    scatter = np.where(np.isfinite(sd) & (n_voxels > 1), sd / np.sqrt(np.maximum(n_voxels, 1)), 0)
+    sigma: Array = np.hypot(np.fmax(stderr, scatter), RELATIVE_FLOOR * rate)
+    return np.where(np.isfinite(stderr), sigma, np.nan)
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class RelaxivityTable:
+    """One row per agent (and condition): r1, r2, r2/r1, class, with errors.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns as in ``relaxivity.csv``; every unit is in its column's name.
+    lines : mapping of (agent, condition) to {"r1": Relaxivity, "r2": Relaxivity}
+        The lines behind each row; condition is ``""`` where there is none.
+    warnings : tuple of str
+        What was left out of the lines, and why.
+    """
+
+    table: pd.DataFrame
+    lines: Mapping[tuple[str, str], Mapping[str, Relaxivity]]
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self.lines)
+
+    def __getitem__(self, key: str) -> Any:
+        """A column of the table, or the lines of an agent."""
+        if key in self.table.columns:
+            return self.table[key]
+        found = [lines for (agent, _), lines in self.lines.items() if agent == key]
+        if len(found) != 1:
+            raise KeyError(f"no column, and not exactly one agent, named {key!r}")
+        return found[0]
+
+    def plot(self) -> Figure:
+        """R1 and R2 against concentration, with lines and 95 % confidence bands."""
+        from .plots import relaxivity_lines
+
+        return relaxivity_lines(self)
+
+    def __repr__(self) -> str:
+        rows = []
+        for row in self.table.to_dict("records"):
+            name = " ".join(str(row[k]) for k in ("agent", "condition") if row[k])
+            lines = self.lines[str(row["agent"]), str(row["condition"] or "")]
+            values = [f"{s} {lines[s].r.value:.4g} ± {lines[s].r.stderr:.2g}" for s in lines]
+            rows.append(f"{name}: {', '.join(values)} mM⁻¹ s⁻¹, {row['class']}")
+        return "Relaxivity: " + "; ".join(rows)
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(index=False, escape=True, float_format="{:.4g}".format))
+
+
+def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
+    """Relaxivities of every agent in a tube table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns ``agent`` and ``concentration_mM``, and ``R1_per_s`` and/or ``R2_per_s`` or else
+        ``T1_s``/``T1_ms`` and so on. Used where there: ``R1_stderr_per_s`` (or of the times),
+        ``T1_sd_s``, ``n_voxels``, ``concentration_sd_mM``, ``condition``, ``exclude``, ``tube``.
+        Rows at concentration 0 without an agent, or with agent ``blank`` or ``control``, belong to
+        every agent.
+    method : {"auto", "ordinary", "weighted", "york"}
+        As in :func:`relaxivity_fit`; the errors are those of :func:`rate_sigma`.
+
+    Returns
+    -------
+    RelaxivityTable
+
+    Raises
+    ------
+    InputError
+        If a column is missing or not numeric, or an agent has fewer than two concentrations.
+    """
+    points = _points(table)
+    rates = [rate for rate in RELAXIVITY_OF if rate in points]
+    blank = (points["concentration_mM"] == 0) & points["agent"].str.lower().isin(BLANKS)
+    unnamed = ~blank & (points["agent"] == "")
+    if unnamed.any():
+        raise InputError(
+            f"tube {points['tube'][unnamed].iloc[0]} has a concentration but no agent",
+            field="agent",
+        )
+    lines: dict[tuple[str, str], dict[str, Relaxivity]] = {}
+    rows, warnings = [], []
+    for agent, condition in (
+        points.loc[~blank, ["agent", "condition"]].drop_duplicates().itertuples(index=False)
+    ):
+        own = ~blank & (points["agent"] == agent) & (points["condition"] == condition)
+        shared = blank & points["condition"].isin(["", condition])
+        name = f"{agent} {condition}".strip()
+        fits: dict[str, Relaxivity] = {}
+        for rate in rates:
+            used, left_out = _usable(points[own | shared], rate)
+            warnings += [
+                f"{name}: {text}" for text in left_out if f"{name}: {text}" not in warnings
+            ]
+            fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method, name)
+        lines[agent, condition] = fits
+        rows.append(_row(agent, condition, fits))
+    if not rows:
+        raise InputError("no agent in the table", field="agent", expected="a name in each row")
+    return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings))
+
+
+def _points(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns a regression needs, checked, with rates and their errors worked out."""
+    for column in ("agent", "concentration_mM"):
+        if column not in table:
+            raise InputError(
+                f"no column {column}; there are {', '.join(map(str, table.columns))}"[:200],
+                expected="agent, concentration_mM and R1_per_s, R2_per_s, T1_ms or T2_ms",
+            )
+    points = pd.DataFrame(index=table.index)
+    for text in ("agent", "condition", "reason"):
+        values = table[text] if text in table else pd.Series("", index=table.index)
+        points[text] = values.fillna("").astype(str).str.strip()
+    points["tube"] = table["tube"] if "tube" in table else np.arange(1, len(table) + 1)
+    points["exclude"] = table["exclude"].fillna(False).astype(bool) if "exclude" in table else False
+    points["concentration_mM"] = _column(table, "concentration_mM", np.nan)
+    missing = points["concentration_mM"].isna() & ~points["exclude"]
+    if missing.any():
+        raise InputError(
+            f"tube {points['tube'][missing].iloc[0]} has no concentration", field="concentration_mM"
+        )
+    c_sd = _column(table, "concentration_sd_mM", np.nan)
+    # A blank holds no agent: its concentration is 0 without error.
+    points["concentration_sd_mM"] = np.where(points["concentration_mM"] == 0, 0.0, c_sd)
+    voxels = _column(table, "n_voxels", 1.0)
+    found = False
+    for rate in RELAXIVITY_OF:
+        value, stderr, sd = _rate(table, rate)
+        if value is None:
+            continue
+        found = True
+        points[rate] = value
+        points[f"{rate}_sigma"] = rate_sigma(value, stderr, sd, voxels)
+    if not found:
+        raise InputError(
+            "no rates or times", expected="a column R1_per_s, R2_per_s, T1_s, T2_s, T1_ms or T2_ms"
+        )
+    return points
+
+
+def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
+    """Rate, its standard error and its SD between voxels, from rates or else from times."""
+    time = TIME_OF[rate]
+    if f"{rate}_per_s" in table:
+        value = _column(table, f"{rate}_per_s", np.nan)
+        stderr = _column(table, f"{rate}_stderr_per_s", np.nan)
+        sd = _column(table, f"{rate}_sd_per_s", np.nan)
+        return (
+            value,
+            stderr,
+            np.where(np.isnan(sd), _column(table, f"{time}_sd_s", np.nan) * value**2, sd),
+        )
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        if f"{time}_{unit}" in table:
+            T = factor * _column(table, f"{time}_{unit}", np.nan)
+            if (T <= 0).any():
+                raise InputError("a time that is not positive", field=f"{time}_{unit}")
+            errors = (
+                factor * _column(table, f"{time}_{e}_{unit}", np.nan) for e in ("stderr", "sd")
+            )
+            stderr, sd = (error / T**2 for error in errors)
+            return 1 / T, stderr, sd
+    return None, None, None
+
+
+def _column(table: pd.DataFrame, name: str, default: float) -> Array:
+    if name not in table:
+        return np.full(len(table), default)
+    numbers = pd.to_numeric(table[name], errors="coerce")
+    text = numbers.isna() & table[name].notna() & (table[name].astype(str).str.strip() != "")
+    if text.any():
+        raise InputError(
+            f"{table[name][text].iloc[0]!r} in row {int(np.flatnonzero(text)[0]) + 1}",
+            field=name,
+            expected="a number with a decimal point",
+        )
+    return numbers.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
+    left_out = []
+    excluded = points["exclude"]
+    for tube, reason in points.loc[excluded, ["tube", "reason"]].itertuples(index=False):
+        left_out.append(f"tube {tube} left out as the sheet says: {reason or 'no reason given'}")
+    unknown = ~excluded & ~np.isfinite(points[rate])
+    for tube in points.loc[unknown, "tube"]:
+        left_out.append(f"tube {tube} left out of {RELAXIVITY_OF[rate]}: {rate} not determined")
+    return points[~excluded & ~unknown], left_out
+
+
+def _agent_line(points: pd.DataFrame, rate: str, method: Method, name: str) -> Relaxivity:
+    sigma, c_sd = points[f"{rate}_sigma"].to_numpy(), points["concentration_sd_mM"].to_numpy()
+    every = bool(len(points)) and bool(np.isfinite(sigma).all())
+    try:
+        return relaxivity_fit(
+            points["concentration_mM"].to_numpy(),
+            points[rate].to_numpy(),
+            stderr=sigma if every else None,
+            concentration_sd=c_sd if np.isfinite(c_sd).all() else None,
+            method=method,
+            symbol=RELAXIVITY_OF[rate],
+        )
+    except InputError as error:
+        raise InputError(
+            f"{error.found} for {RELAXIVITY_OF[rate]} of {name}",
+            field=error.field,
+            expected=error.expected,
+        ) from None
+
+
+def _row(agent: str, condition: str, fits: Mapping[str, Relaxivity]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "agent": agent,
+        "condition": condition or None,
+        "n_points": max(fit.n for fit in fits.values()),
+        "method": " / ".join(dict.fromkeys(fit.method for fit in fits.values())),
+    }
+    flags: list[str] = []
+    for symbol, fit in fits.items():
+        unit = QUANTITIES[symbol].key
+        row[f"{symbol}_{unit}"] = fit.r.value
+        row[f"{symbol}_stderr_{unit}"] = fit.r.stderr
+        row[f"{symbol}_ci95_low_{unit}"], row[f"{symbol}_ci95_high_{unit}"] = fit.ci95
+        row[f"{symbol.upper()}_0_per_s"] = fit.R0.value
+        row[f"{symbol.upper()}_0_stderr_per_s"] = fit.R0.stderr
+        row[f"{symbol}_rsquared"] = fit.rsquared
+        row[f"{symbol}_chi2_reduced"] = fit.chi2_reduced
+        row[f"{symbol}_n_points"] = fit.n
+        flags += [f"{symbol}: {flag}" for flag in fit.flags]
+    ratio, low, high = math.nan, math.nan, math.nan
+    if len(fits) == 2:
+        estimate = fits["r2"].r.over(fits["r1"].r)
+        ratio, half = estimate.value, t95(min(f.dof for f in fits.values())) * estimate.stderr
+        low, high = ratio - half, ratio + half
+    row["r2_r1"], row["r2_r1_ci95_low"], row["r2_r1_ci95_high"] = ratio, low, high
+    row["class"] = classify(ratio, (low, high))
+    row["flags"] = "; ".join(flags)
+    return row

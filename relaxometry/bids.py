@@ -1,0 +1,307 @@
+"""BIDS data sets: a `Series` as raw data, `ParameterMaps` and tubes as derivatives.
+
+Files are those of BIDS 1.10: times in s, rates in 1/s, one JSON sidecar per image. The same input
+gives the same bytes, and a data set of somebody else is never written into.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import GeometryError, InputError
+from .geometry import Affine
+from .maps import ParameterMaps, Status
+from .nifti import encoded, write_together
+from .series import SAME_SETTING, Protocol, Series
+from .units import QUANTITIES, RATE_OF
+
+_BIDS_VERSION = "1.10.0"
+# Entity that tells the images of a kind apart. BIDS has no suffix for variable TR.
+_ENTITY = {"MESE": "echo", "MEGRE": "echo", "IRT1": "inv", "VFA": "flip"}
+_KEY = {
+    "TE": "EchoTime",
+    "TI": "InversionTime",
+    "TR": "RepetitionTimeExcitation",
+    "FA": "FlipAngle",
+}
+# Keys that take the values of all images; BIDS has arrays of EchoTime and FlipAngle alone.
+_KEY_OF_MANY = {**_KEY, "TI": "InversionTimes", "TR": "RepetitionTimes"}
+
+
+def write_series(series: Series, folder: str | Path, *, subject: str = "01") -> list[Path]:
+    """Write a series as a raw BIDS data set.
+
+    One file per image (``sub-01_echo-1_MESE.nii.gz``), numbered in the order of the swept setting;
+    a variable TR, for which BIDS has no name, is one 4-D ``sub-01_VTR.nii.gz`` that ``.bidsignore``
+    leaves out. Signed data are marked ``part-real``.
+
+    Parameters
+    ----------
+    series : Series
+    folder : str or Path
+        Root of the data set; made if absent, and added to if this package wrote it.
+    subject : str
+        Label of the subject: letters and digits.
+
+    Returns
+    -------
+    list of Path
+        Files written.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a data set of another origin, or the label is not one. Nothing is
+        written then.
+    """
+    folder = Path(folder)
+    contents = _data_set(folder, "raw")
+    stem = f"{_subject(subject)}/anat/sub-{subject}"
+    part = "_part-real" if series.signed else ""
+    voxels = _stored(series.signal)
+    if entity := _ENTITY.get(series.kind):
+        for i in range(len(series.protocol)):
+            image = folder / f"{stem}_{entity}-{i + 1}{part}_{series.kind}.nii.gz"
+            contents |= _image(
+                image, voxels[..., i], series.affine, _scanned(series, series.protocol.take([i]))
+            )
+    else:
+        sidecar = _scanned(series, series.protocol)
+        image = folder / f"{stem}{part}_{series.kind}.nii.gz"
+        contents |= _image(image, voxels, series.affine, sidecar)
+        contents |= _ignored(folder, f"*_{series.kind}.*")
+    return write_together(contents)
+
+
+def write_maps(
+    maps: ParameterMaps,
+    folder: str | Path,
+    *,
+    subject: str = "01",
+    tubes_labels: ArrayLike | None = None,
+    sources: Sequence[str] = (),
+) -> list[Path]:
+    """Write parameter maps as a BIDS derivatives data set.
+
+    ``sub-01_T2map.nii.gz`` (s), ``sub-01_R2map`` (1/s), their ``desc-stderr``, ``desc-rmse``,
+    ``desc-rsquared`` and ``desc-status``, and every amplitude: ``sub-01_desc-T2_S0map``, so that T1
+    and T2 go into one folder. Maps are float32, NaN where nothing was determined.
+
+    Parameters
+    ----------
+    maps : ParameterMaps
+    folder : str or Path
+        Root of the derivatives, e.g. ``…/derivatives/relaxometry``; made if absent, and added to
+        if this package wrote it.
+    subject : str
+        Label of the subject: letters and digits.
+    tubes_labels : array_like of int, optional
+        Label map (x, y, z) on the grid of the maps, written as by :func:`write_labels`.
+    sources : sequence of str
+        What was fitted, as BIDS URIs or as paths in the data set.
+
+    Returns
+    -------
+    list of Path
+        Files written.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a data set of another origin, the label is not one, or the tubes do not
+        lie on the grid of the maps. Nothing is written then.
+    """
+    folder, affine = Path(folder), maps.series.affine
+    contents = _data_set(folder, "derivative")
+    stem = f"{_subject(subject)}/anat/sub-{subject}"
+    common = _estimated(maps, sources)
+    for name, array, facts in _arrays(maps):
+        contents |= _image(folder / f"{stem}_{name}.nii.gz", array, affine, common | facts)
+    if tubes_labels is not None:
+        if np.shape(tubes_labels) != maps.series.grid:
+            raise GeometryError(
+                f"labels of shape {np.shape(tubes_labels)}",
+                expected=f"the maps' {maps.series.grid}",
+            )
+        contents |= _labels(tubes_labels, affine, folder, subject)
+    return write_together(contents)
+
+
+def write_labels(
+    labels: ArrayLike, affine: Affine, folder: str | Path, subject: str = "01"
+) -> list[Path]:
+    """Write a label map (x, y, z) as ``sub-01_desc-tubes_dseg.nii.gz``; see :func:`write_maps`."""
+    folder = Path(folder)
+    contents = _data_set(folder, "derivative")
+    return write_together(contents | _labels(labels, affine, folder, subject))
+
+
+def _arrays(maps: ParameterMaps) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+    """Each map of a fit: BIDS name behind the subject, array (x, y, z), facts for its sidecar."""
+    time = maps.model.time
+    suffix, unit = QUANTITIES[time].bids, QUANTITIES[time].bids_unit
+    rate = QUANTITIES[RATE_OF[time]]
+    found: list[tuple[str, NDArray[Any], dict[str, Any]]] = [
+        (suffix, maps[time].value, {"Units": unit}),
+        (rate.bids, maps[rate.symbol].value, {"Units": rate.bids_unit}),
+        (f"desc-stderr_{suffix}", maps[time].stderr, {"Units": unit}),
+        (
+            f"desc-rmse_{suffix}",
+            maps.rmse,
+            {"Description": "root mean square of the residuals", "Units": "arbitrary"},
+        ),
+        (
+            f"desc-rsquared_{suffix}",
+            maps.rsquared,
+            {"Description": "coefficient of determination", "Units": "1"},
+        ),
+        (
+            f"desc-status_{suffix}",
+            maps.status,
+            {
+                "Description": "what became of the fit; only ok and at edge have values",
+                "Levels": {str(status.value): status.words for status in Status},
+                "Units": "1",
+            },
+        ),
+    ]
+    for name in maps.names[1:]:
+        quantity = QUANTITIES.get(name)
+        facts = {
+            "Description": quantity.name if quantity else name,
+            "Units": (quantity and quantity.bids_unit) or "1",
+        }
+        bids = f"desc-{time}_{quantity.bids}" if quantity and quantity.bids else ""
+        found.append((bids or f"desc-{name}_{suffix}", maps[name].value, facts))
+    return found
+
+
+def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> dict[Path, bytes]:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "bui":
+        raise InputError(f"labels of {array.dtype}", expected="whole numbers")
+    image = folder / _subject(subject) / "anat" / f"sub-{subject}_desc-tubes_dseg.nii.gz"
+    facts = {"Description": "number of the tube in each voxel, 0 outside", "Manual": False}
+    return _image(image, array.astype(np.int32), affine, facts)
+
+
+def _image(
+    path: Path, array: NDArray[Any], affine: Affine, sidecar: dict[str, Any]
+) -> dict[Path, bytes]:
+    """An image and its sidecar, ready to be written."""
+    beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+    return {path: encoded(array, affine), beside: _json(sidecar)}
+
+
+def _scanned(series: Series, protocol: Protocol) -> dict[str, Any]:
+    """Sidecar of raw images, with an array of `RepetitionTime` where they lie in one file."""
+    facts = _settings(protocol, {**_KEY, "TR": "RepetitionTime"})
+    facts["ImageType"] = ["DERIVED", "PRIMARY", "R" if series.signed else "M"]
+    if series.sequence:
+        facts["PulseSequenceType"] = {"SE": "Spin echo", "GE": "Gradient echo"}[series.sequence]
+    if series.field_T is not None:
+        facts["MagneticFieldStrength"] = series.field_T
+    if series.provenance.vendor:
+        facts["Manufacturer"] = series.provenance.vendor
+    return facts
+
+
+def _estimated(maps: ParameterMaps, sources: Sequence[str]) -> dict[str, Any]:
+    """What the sidecars of all maps of a fit share."""
+    model, (shortest, longest) = maps.model, maps.bounds
+    facts = {
+        "EstimationAlgorithm": (
+            f"{model.name}: {model.equation}; least squares by variable projection, "
+            f"{model.time} from {shortest:g} to {longest:g} s"
+        ),
+        "EstimationReference": model.source,
+        "SkullStripped": False,
+        **_settings(maps.series.protocol, _KEY_OF_MANY),
+    }
+    if maps.series.field_T is not None:
+        facts["MagneticFieldStrength"] = maps.series.field_T
+    if sources:
+        facts["Sources"] = list(sources)
+    return facts
+
+
+def _settings(protocol: Protocol, keys: dict[str, str]) -> dict[str, Any]:
+    """Times in s and angles in degrees: a number where constant, else one per image."""
+    facts: dict[str, Any] = {}
+    for symbol, key in keys.items():
+        values = getattr(protocol, symbol)
+        if values is not None:
+            constant = np.ptp(values) <= SAME_SETTING
+            facts[_KEY[symbol] if constant else key] = (
+                float(values[0]) if constant else values.tolist()
+            )
+    return facts
+
+
+def _stored(signal: NDArray[np.float32]) -> NDArray[Any]:
+    """The signal as 16-bit integers where that loses nothing."""
+    if np.isfinite(signal).all() and (signal == np.rint(signal)).all():
+        for dtype in (np.int16, np.uint16):
+            if np.iinfo(dtype).min <= signal.min() and signal.max() <= np.iinfo(dtype).max:
+                return signal.astype(dtype)
+    return signal
+
+
+def _data_set(folder: Path, kind: str) -> dict[Path, bytes]:
+    """Its description, ready to be written; raises `InputError` if it is somebody else's."""
+    path = folder / "dataset_description.json"
+    description = {
+        "Name": "Relaxometry of a phantom" + (": maps" if kind == "derivative" else ""),
+        "BIDSVersion": _BIDS_VERSION,
+        "DatasetType": kind,
+        "GeneratedBy": [{"Name": "relaxometry", "Version": _version()}],
+    }
+    if path.is_file() and not _is_ours(path, kind):
+        raise InputError(
+            "holds a data set of another origin",
+            path=folder,
+            hint="give a new folder, e.g. derivatives/relaxometry in it",
+        )
+    return {path: _json(description)}
+
+
+def _is_ours(path: Path, kind: str) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+        return bool(
+            found["DatasetType"] == kind and found["GeneratedBy"][0]["Name"] == "relaxometry"
+        )
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _ignored(folder: Path, pattern: str) -> dict[Path, bytes]:
+    """A .bidsignore with one more pattern."""
+    path = folder / ".bidsignore"
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return {path: "".join(f"{line}\n" for line in dict.fromkeys([*lines, pattern])).encode()}
+
+
+def _subject(label: str) -> str:
+    if not re.fullmatch("[0-9A-Za-z]+", label):
+        raise InputError(f"{label!r}", field="subject", expected="letters and digits")
+    return f"sub-{label}"
+
+
+def _version() -> str:
+    try:
+        return version("relaxometry")
+    except PackageNotFoundError:  # run from a working tree
+        return "unknown"
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,299 @@
+"""NIfTI files: pictures with the settings of their sidecars, label maps, volumes written whole."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from .errors import GeometryError, InputError
+from .geometry import Affine, checked_affine
+from .images import Image
+from .sidecar import Name, Sidecar
+
+_UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
+_MOST_INFLATED = 1032  # no gzip file holds more bytes than this many times its own size
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
+
+
+def images(path: str | Path) -> list[Image]:
+    """The volumes of a NIfTI file, each with its settings, before any voxel is read.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.nii`` or ``.nii.gz`` file. Its settings come from the JSON file of the same stem and,
+        in a BIDS data set, from those it inherits (the deepest and most specific file wins).
+
+    Returns
+    -------
+    list of Image
+        One per volume, in the file's order; none for a parametric map, label map or mask of BIDS.
+        A 4-D file with one scalar InversionTime is an inversion recovery whose other TIs
+        dcm2niix lost: its images have no TI, and ``origin["TI"]`` says so.
+
+    Raises
+    ------
+    InputError
+        If the header does not fit the file or has no usable geometry, or if a sidecar is not
+        strict JSON, holds a wrong number, or holds milliseconds.
+    """
+    path = Path(path)
+    if Name.of(path).is_result:
+        return []
+    file, sidecar = _opened(path), Sidecar.of(path)
+    n = file.voxels.shape[3]
+    settings, origin = sidecar.settings(n)
+    component, reason = sidecar.component
+    if component:
+        origin["signed"] = reason
+    return [
+        Image(
+            file=str(path),
+            settings={symbol: values[i] for symbol, values in settings.items()},
+            shape=file.voxels.shape[:3],
+            affine=file.affine,
+            load=partial(_volume, file, i),
+            origin=origin,
+            component=component,
+            sequence=sidecar.sequence,
+            field_T=sidecar.field_T,
+            vendor=sidecar.text("Manufacturer"),
+            source="NIfTI",
+            acquisition=str(path.with_name(sidecar.name.acquisition)),
+            name=sidecar.text("SeriesDescription", "ProtocolName"),
+        )
+        for i in range(n)
+    ]
+
+
+def read_volume(path: str | Path) -> tuple[NDArray[np.float64], Affine]:
+    """One volume (x, y, z), scaled as its header says, and its affine (voxel → mm, RAS).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used (see :func:`images`) or holds more than one volume.
+    """
+    file = _opened(Path(path))
+    n = file.voxels.shape[3]
+    if n != 1:
+        raise InputError(f"{n} volumes", path=path, expected="a single volume")
+    return _scaled(file, 0).astype(np.float64), file.affine
+
+
+def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Affine]:
+    """A label map (x, y, z) of whole numbers, and its affine (voxel → mm, RAS).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used (see :func:`read_volume`) or a label is not a whole number.
+    """
+    volume, affine = read_volume(path)
+    whole = np.isfinite(volume) & (volume == np.rint(volume)) & (abs(volume) < 2**31)
+    if not whole.all():
+        raise InputError(
+            f"a label of {volume[~whole][0]:g}", path=path, expected="whole numbers in a label map"
+        )
+    return volume.astype(np.int32), affine
+
+
+def write_volume(path: str | Path, array: NDArray[Any], affine: Affine) -> None:
+    """Write (x, y, z) or (x, y, z, n) as ``.nii`` or ``.nii.gz``, the same bytes every time.
+
+    Integers of up to 32 bits keep their type; truth becomes uint8 and real numbers float32.
+
+    Raises
+    ------
+    InputError, GeometryError
+        If the name, the array or the affine cannot be those of a NIfTI file. Nothing is written.
+    """
+    path = Path(path)
+    write_together({path: encoded(array, affine, compressed=_is_compressed(path))})
+
+
+def encoded(array: NDArray[Any], affine: Affine, *, compressed: bool = True) -> bytes:
+    """The bytes :func:`write_volume` writes."""
+    array = np.asarray(array)
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise GeometryError(f"array of shape {array.shape}", expected="(x, y, z) or (x, y, z, n)")
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    elif array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    elif array.dtype.kind not in "iu" or array.dtype.itemsize > 4:
+        raise InputError(
+            f"array of {array.dtype}", expected="real numbers or integers of up to 32 bits"
+        )
+    image = nib.Nifti1Image(array, checked_affine(affine))
+    image.set_sform(image.affine, code="scanner")
+    image.set_qform(image.affine, code="scanner")
+    image.header.set_xyzt_units("mm", "sec")
+    data: bytes = image.to_bytes()
+    return gzip.compress(data, mtime=0) if compressed else data
+
+
+def write_together(contents: Mapping[Path, bytes]) -> list[Path]:
+    """Write files so that each appears whole, and none before all of them are on the disk."""
+    parts = {path: path.with_name(f".{path.name}.part") for path in contents}
+    try:
+        for path, data in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parts[path].write_bytes(data)
+        for path, part in parts.items():
+            part.replace(path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return list(contents)
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """A file whose header has been checked: its voxels (x, y, z, n), not yet read, and affine."""
+
+    path: Path
+    voxels: ArrayProxy
+    affine: Affine
+
+
+def _opened(path: Path) -> _File:
+    compressed = _is_compressed(path)
+    if not path.is_file():
+        raise InputError("no such file", path=path)
+    header = _header(path, compressed)
+    shape, offset, dtype = _shape(header, path), _offset(header, path), _dtype(header, path)
+    room = path.stat().st_size * (_MOST_INFLATED if compressed else 1)
+    needed = offset + math.prod(shape) * dtype.itemsize
+    if needed > room:
+        raise InputError(
+            f"the header speaks of {'×'.join(map(str, shape))} voxels, the file is too short",
+            path=path,
+            hint="the file is truncated or not NIfTI; copy or convert it again",
+        )
+    slope, inter = _scaling(header, path)
+    # Without an open handle every volume of a gzip file would be unpacked from its beginning.
+    keep_open = compressed and shape[3] > 1
+    voxels = ArrayProxy(
+        path, (shape, dtype, offset, slope, inter), mmap=False, keep_file_open=keep_open
+    )
+    return _File(path, voxels, _affine(header, path))
+
+
+def _is_compressed(path: Path) -> bool:
+    name = path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        raise InputError("not a NIfTI file name", path=path, expected=".nii or .nii.gz")
+    return name.endswith(".gz")
+
+
+def _header(path: Path, compressed: bool) -> Any:
+    """The header as it stands in the file: nibabel's own checks would quietly mend it."""
+    try:
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            start = stream.read(nib.Nifti2Header.sizeof_hdr)
+    except _UNREADABLE as error:
+        raise InputError(f"cannot be read: {error}", path=path) from error
+    kinds: list[tuple[Any, bytes]] = [(nib.Nifti1Header, b"n+1"), (nib.Nifti2Header, b"n+2")]
+    for kind, magic in kinds:
+        if kind.may_contain_header(start):
+            header = kind(start[: kind.sizeof_hdr], check=False)
+            if header["magic"].item() == magic:
+                return header
+    raise InputError("not a single-file NIfTI image", path=path, expected=".nii or .nii.gz")
+
+
+def _shape(header: Any, path: Path) -> tuple[int, int, int, int]:
+    ndim, sizes = int(header["dim"][0]), [int(size) for size in header["dim"][1:]]
+    given = sizes[: max(ndim, 0)]
+    if not 1 <= ndim <= 7 or min(given) < 1 or any(size != 1 for size in given[4:]):
+        raise InputError(
+            f"dimensions {given or ndim}",
+            path=path,
+            field="dim",
+            expected="(x, y, z) or (x, y, z, n)",
+        )
+    x, y, z, n = [*given, 1, 1, 1][:4]
+    pixdim = header["pixdim"][1 : 1 + min(ndim, 3)]
+    if not (np.isfinite(pixdim) & (pixdim > 0)).all():
+        raise InputError(
+            f"voxel size {' × '.join(f'{size:g}' for size in pixdim)}",
+            path=path,
+            field="pixdim",
+            expected="positive lengths",
+        )
+    return x, y, z, n
+
+
+def _offset(header: Any, path: Path) -> int:
+    offset = float(header["vox_offset"])
+    if not math.isfinite(offset) or offset < header.sizeof_hdr:
+        raise InputError(f"voxels that begin at byte {offset:g}", path=path, field="vox_offset")
+    return int(offset)
+
+
+def _dtype(header: Any, path: Path) -> np.dtype[Any]:
+    try:
+        dtype: np.dtype[Any] = header.get_data_dtype()
+    except HeaderDataError:
+        dtype = np.dtype("V")
+    if dtype.kind not in "iuf":
+        raise InputError(
+            f"data type {int(header['datatype'])}",
+            path=path,
+            field="datatype",
+            expected="real numbers, one per voxel",
+        )
+    return dtype
+
+
+def _scaling(header: Any, path: Path) -> tuple[float, float]:
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if not (math.isfinite(slope) and math.isfinite(inter)):
+        raise InputError(f"scaling {slope:g}·stored + {inter:g}", path=path, field="scl_slope")
+    return (slope, inter) if slope else (1.0, 0.0)  # a slope of 0 means "as stored"
+
+
+def _affine(header: Any, path: Path) -> Affine:
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # as the standard says: not mirrored
+    try:
+        affine = np.array(header.get_best_affine(), dtype=np.float64)
+        affine[:3] *= _UNIT_MM[header.get_xyzt_units()[0]]
+        return checked_affine(affine)
+    except GeometryError as error:
+        raise error.at(path) from None
+    except (HeaderDataError, ValueError, KeyError) as error:
+        raise GeometryError(f"no usable affine ({error})", path=path) from error
+
+
+def _scaled(file: _File, index: int) -> NDArray[Any]:
+    """Voxels (x, y, z) of a volume, scaled once, by nibabel."""
+    try:
+        return np.asarray(file.voxels[..., index])
+    except _UNREADABLE as error:
+        raise InputError(
+            f"volume {index + 1} cannot be read: {error}",
+            path=file.path,
+            hint="the file is truncated or damaged; copy or convert it again",
+        ) from error
+
+
+def _volume(file: _File, index: int) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which a fit reports
+        return _scaled(file, index).astype(np.float32)

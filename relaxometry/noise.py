@@ -1,0 +1,132 @@
+"""Noise of magnitude images: the Rician mean, and σ from air or from two images.
+
+σ is always the standard deviation of the Gaussian noise in each channel (real, imaginary) of a
+coil, in units of the signal: not the SD of the magnitude in air, which is smaller.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import i0e, i1e
+
+from .errors import InputError
+
+
+def rician_mean(A: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
+    """Mean of a magnitude signal whose noise-free value is A.
+
+    E[M] = σ·√(π/2)·[(1+q)·I0e(q/2) + q·I1e(q/2)], q = A²/2σ², with the exponentially scaled Bessel
+    functions, so that it holds at any SNR. One coil.
+
+    Parameters
+    ----------
+    A : array_like
+        Noise-free signal; its sign does not matter.
+    sigma : array_like
+        σ of each channel, in the units of A; broadcast against it.
+
+    Returns
+    -------
+    ndarray
+        E[M], of the broadcast shape.
+
+    Raises
+    ------
+    InputError
+        If a sigma is not positive.
+
+    References
+    ----------
+    Rice, Bell Syst Tech J 24:46 (1945); Gudbjartsson & Patz, Magn Reson Med 34:910 (1995).
+    """
+    sigma = np.asarray(sigma, dtype=float)
+    if not (sigma > 0).all():
+        raise InputError("noise that is not positive", field="sigma", expected="a positive number")
+    q = (np.asarray(A, dtype=float) / sigma) ** 2 / 2
+    mean: NDArray[np.float64] = (
+        sigma * math.sqrt(math.pi / 2) * ((1 + q) * i0e(q / 2) + q * i1e(q / 2))
+    )
+    return mean
+
+
+def air_factors(coils: int = 1) -> tuple[float, float]:
+    """Mean and SD of the magnitude in air, both in units of σ.
+
+    β_n = √(π/2)·(2n−1)!!/(2^(n−1)·(n−1)!) and √(2n − β_n²), for n coils combined by root sum of
+    squares; for one coil the Rayleigh values 1.2533 and 0.6551.
+
+    Raises
+    ------
+    InputError
+        If `coils` is not a whole number from 1.
+
+    References
+    ----------
+    Constantinides, Atalar & McVeigh, Magn Reson Med 38:852 (1997).
+    """
+    if coils != int(coils) or coils < 1:
+        raise InputError(f"{coils!r} coils", field="coils", expected="a whole number from 1")
+    beta = math.sqrt(math.pi / 2) * math.prod((2 * k + 1) / (2 * k) for k in range(1, int(coils)))
+    return beta, math.sqrt(2 * coils - beta**2)
+
+
+def sigma_from_air(mean: float | None = None, sd: float | None = None, coils: int = 1) -> float:
+    """σ from the mean, or from the SD, of the magnitude in a region of air.
+
+    Parameters
+    ----------
+    mean, sd : float, optional
+        Mean or SD of the signal over the region; give one of them.
+    coils : int
+        Coils combined by root sum of squares.
+
+    Raises
+    ------
+    InputError
+        If not exactly one is given, or it is not positive: air that a scanner set to zero has lost
+        its noise.
+    """
+    if (mean is None) == (sd is None):
+        raise InputError("σ from air needs one statistic", expected="either the mean or the SD")
+    beta, sd_factor = air_factors(coils)
+    name, value, factor = ("mean", mean, beta) if sd is None else ("sd", sd, sd_factor)
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise InputError(
+            f"{value!r} in air",
+            field=name,
+            expected="a positive number",
+            hint="take a region of air that the scanner has not set to zero",
+        )
+    return value / factor
+
+
+def sigma_from_difference(a: ArrayLike, b: ArrayLike) -> float:
+    """σ from the same region of two images taken alike: SD(a − b)/√2.
+
+    Parameters
+    ----------
+    a, b : array_like of the same shape
+        Signal of the region's voxels in either image.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, there are fewer than two voxels, or a value is not finite.
+
+    References
+    ----------
+    NEMA MS 1 (2008), method 1; it holds where the SNR is above about 5.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if first.shape != second.shape or first.size < 2:
+        raise InputError(
+            f"regions of shape {first.shape} and {second.shape}",
+            expected="the same region, of two voxels or more, in both images",
+        )
+    difference = first - second
+    if not np.isfinite(difference).all():
+        raise InputError("a region with values that are not finite")
+    return float(difference.std(ddof=1)) / math.sqrt(2)

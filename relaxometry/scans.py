@@ -1,0 +1,92 @@
+"""`Scan`: which pictures of a folder belong together, and whether they make a series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError
+from .images import Image, Plan, Times, arrange, geometries, levels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """Images that belong together: a `plan` to read them as a series, or the `error` why not."""
+
+    images: tuple[Image, ...]
+    plan: Plan | None = None
+    error: InputError | None = None
+
+
+def scans(images: Sequence[Image], path: str | Path, times: Times | None = None) -> list[Scan]:
+    """Images sorted into scans, in the order they were taken.
+
+    An acquisition that shows some place more than once is a scan. Those that show it once, at a
+    single setting, are pooled: with their like in the same folder, else with their like anywhere.
+    Alike are images of the same geometry, component, sequence and scanner, all with or all without
+    an inversion time.
+
+    Parameters
+    ----------
+    images : sequence of Image
+    path : str or Path
+        The file or folder as the user gave it, for messages.
+    times : mapping of str to sequence of float, optional
+        Settings given by hand (see :func:`relaxometry.images.assemble`).
+
+    Returns
+    -------
+    list of Scan
+        What cannot be read as a series is there too, with the reason.
+    """
+    place = dict(zip(map(id, images), geometries(images), strict=True))
+
+    def alike(image: Image) -> tuple[Hashable, ...]:
+        field_T = None if image.field_T is None else round(image.field_T, 1)
+        kind = image.problem, image.component, image.sequence, image.vendor, image.source
+        return (place[id(image)], field_T, *kind)
+
+    def inverted(image: Image) -> bool:
+        return "TI" in image.settings or "TI" in image.faults
+
+    unfit = _split((i for i in images if i.problem), lambda i: (i.acquisition, *alike(i)))
+    left = [i for i in images if not i.problem]
+    whole, left = _take_sweeps(left, lambda i: (i.acquisition, *alike(i)))
+    pooled, left = _take_sweeps(left, lambda i: (Path(i.file).parent, inverted(i), *alike(i)))
+    single = _split(left, lambda i: (inverted(i), *alike(i)))
+
+    position = {id(image): k for k, image in enumerate(images)}
+    groups = [*unfit, *whole, *pooled, *single]
+    groups.sort(key=lambda group: min((i.order, position[id(i)]) for i in group))
+    return [_scan(group, path, times) for group in groups]
+
+
+def _scan(group: Sequence[Image], path: str | Path, times: Times | None) -> Scan:
+    if group[0].problem:
+        return Scan(tuple(group), error=InputError(group[0].problem, path=path))
+    try:
+        return Scan(tuple(group), plan=arrange(group, path, times))
+    except InputError as error:
+        return Scan(tuple(group), error=error)
+
+
+def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
+    groups: dict[Hashable, list[Image]] = {}
+    for image in images:
+        groups.setdefault(key(image), []).append(image)
+    return list(groups.values())
+
+
+def _take_sweeps(
+    images: Iterable[Image], key: Callable[[Image], Hashable]
+) -> tuple[list[list[Image]], list[Image]]:
+    """Groups that show some place more than once, and the images of the others."""
+    sweeps: list[list[Image]] = []
+    rest: list[Image] = []
+    for group in _split(images, key):
+        if len(group) > max(levels(group)) + 1:
+            sweeps.append(group)
+        else:
+            rest += group
+    return sweeps, rest

@@ -1,0 +1,283 @@
+"""``study.toml``: read, checked and typed before anything else is touched."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import InputError
+from .units import seconds
+
+QUANTITY_TABLES = ("T1", "T2")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """What a relaxivity must be stated with; None or "" where the study does not say."""
+
+    title: str = ""
+    field_T: float | None = None
+    temperature_C: float | None = None
+    medium: str = ""
+    concentration_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """One scan: where it lies and how it is fitted; times by hand in s, angles in degrees."""
+
+    path: Path
+    model: str | None = None
+    series: int | None = None
+    drop_echoes: tuple[int, ...] = ()
+    drop_reason: str = ""
+    polarity: Literal["magnitude", "signed"] | None = None
+    te: tuple[float, ...] | None = None
+    ti: tuple[float, ...] | None = None
+    tr: tuple[float, ...] | None = None
+    fa: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TubeSettings:
+    """Where the tubes are and what is in them."""
+
+    on: str
+    sheet: Path | None = None
+    order: str | None = None
+    labels: Path | None = None
+    circles: tuple[tuple[float, ...], ...] | None = None
+    margin_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastSettings:
+    """One pair of images before and after, with a label image of their regions."""
+
+    name: str
+    pre: Path
+    post: Path
+    regions: Path
+    target: int
+    reference: int
+    noise: int
+    noise_method: Literal["sd", "rayleigh"] = "sd"
+
+
+@dataclass(frozen=True, slots=True)
+class StudySettings:
+    """All of a ``study.toml``."""
+
+    path: Path
+    facts: StudyFacts
+    scans: Mapping[str, ScanSettings]
+    tubes: TubeSettings | None
+    contrasts: tuple[ContrastSettings, ...]
+
+
+def read_settings(path: str | Path) -> StudySettings:
+    """Read a ``study.toml``; paths in it are relative to it.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the key: if it is not TOML, a key is unknown, missing or of the wrong
+        type, or a path does not exist.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except FileNotFoundError:
+        raise InputError("no such file", path=path, expected="a study.toml") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"not readable as TOML: {error}", path=path) from error
+    try:
+        return _settings(path, _Table("", document, path.parent))
+    except InputError as error:
+        raise (error if error.path else error.at(path)) from None
+
+
+def _settings(path: Path, top: _Table) -> StudySettings:
+    study = top.table("study")
+    facts = StudyFacts(
+        title=study.text("title"),
+        field_T=study.number("field_T"),
+        temperature_C=study.number("temperature_C"),
+        medium=study.text("medium"),
+        concentration_of=study.text("concentration_of"),
+    )
+    study.done()
+    scans = {name: _scan(top.table(name)) for name in QUANTITY_TABLES if name in top.values}
+    tubes = _tubes(top.table("tubes"), scans) if "tubes" in top.values else None
+    if scans and tubes is None:
+        raise InputError("missing", field="[tubes]", expected="where the tubes are")
+    contrasts = tuple(_contrast(one) for one in top.tables("contrast"))
+    top.done()
+    if not scans and not contrasts:
+        raise InputError("nothing to do", expected="at least one of [T1], [T2], [[contrast]]")
+    return StudySettings(path, facts, scans, tubes, contrasts)
+
+
+def _scan(table: _Table) -> ScanSettings:
+    drop = table.take("drop_echoes", list, []) or []
+    if not all(isinstance(point, int) and not isinstance(point, bool) for point in drop):
+        raise InputError(
+            f"{drop!r}", field=table.key("drop_echoes"), expected="whole numbers from 1"
+        )
+    scan = ScanSettings(
+        path=table.path("path"),
+        model=table.text("model") or None,
+        series=table.take("series", int),
+        drop_echoes=tuple(drop),
+        drop_reason=table.text("drop_reason"),
+        polarity=table.choice("polarity", ("magnitude", "signed")),
+        te=table.times("te"),
+        ti=table.times("ti"),
+        tr=table.times("tr"),
+        fa=table.numbers("fa"),
+    )
+    if scan.drop_echoes and not scan.drop_reason:
+        raise InputError(
+            "echoes dropped without a reason",
+            field=table.key("drop_reason"),
+            expected='a reason, e.g. "stimulated echo"',
+        )
+    table.done()
+    return scan
+
+
+def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
+    if "rois" in table.values:
+        raise InputError(
+            "ImageJ ROIs are not read yet",
+            field=table.key("rois"),
+            hint="give a label image (labels = …) or circles",
+        )
+    default = "T2" if "T2" in scans else next(iter(scans), "")
+    circles = table.take("circles", list)
+    settings = TubeSettings(
+        on=table.choice("on", tuple(scans)) or default,
+        sheet=table.path("sheet") if "sheet" in table.values else None,
+        order=table.text("order") or None,
+        labels=table.path("labels") if "labels" in table.values else None,
+        circles=None if circles is None else tuple(circles),
+        margin_mm=table.number("margin_mm"),
+    )
+    ways = [way for way in ("order", "labels", "circles") if table.seen(way)]
+    if len(ways) > 1:
+        raise InputError(
+            f"both {' and '.join(ways)}", field="[tubes]", expected="one way to place the tubes"
+        )
+    table.done()
+    return settings
+
+
+def _contrast(table: _Table) -> ContrastSettings:
+    settings = ContrastSettings(
+        name=table.text("name"),
+        pre=table.path("pre"),
+        post=table.path("post"),
+        regions=table.path("regions"),
+        target=table.label("target"),
+        reference=table.label("reference"),
+        noise=table.label("noise"),
+        noise_method=table.choice("noise_method", ("sd", "rayleigh")) or "sd",
+    )
+    table.done()
+    return settings
+
+
+class _Table:
+    """One table of the document: typed access, and a complaint about what nobody asked for."""
+
+    def __init__(self, name: str, values: Mapping[str, Any], folder: Path) -> None:
+        self.name, self.values, self.folder = name, values, folder
+        self.asked: set[str] = set()
+
+    def key(self, key: str) -> str:
+        return f"[{self.name}] {key}" if self.name else key
+
+    def seen(self, key: str) -> bool:
+        return key in self.values
+
+    def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
+        self.asked.add(key)
+        value = self.values.get(key, default)
+        if value is None:
+            return None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            words = {"str": "text", "int": "a whole number", "list": "a list", "dict": "a table"}
+            raise InputError(
+                f"{value!r}", field=self.key(key), expected=words.get(names, "a number")
+            )
+        return value
+
+    def table(self, key: str) -> _Table:
+        return _Table(key, self.take(key, dict, {}), self.folder)
+
+    def tables(self, key: str) -> list[_Table]:
+        found = self.take(key, list, [])
+        if not all(isinstance(one, dict) for one in found):
+            raise InputError(f"[{key}]", field=key, expected=f"[[{key}]], one for each")
+        return [_Table(f"[{key}] {i}", one, self.folder) for i, one in enumerate(found, start=1)]
+
+    def text(self, key: str) -> str:
+        return str(self.take(key, str, ""))
+
+    def number(self, key: str) -> float | None:
+        value = self.take(key, (int, float))
+        return None if value is None else float(value)
+
+    def label(self, key: str) -> int:
+        value = self.take(key, int)
+        if value is None:
+            raise InputError("missing", field=self.key(key), expected="a label of the regions")
+        return int(value)
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> Any:
+        value = self.take(key, str)
+        if value is not None and value not in choices:
+            raise InputError(f"{value!r}", field=self.key(key), expected=" or ".join(choices))
+        return value
+
+    def path(self, key: str) -> Path:
+        text = self.take(key, str)
+        if not text:
+            raise InputError("missing", field=self.key(key), expected="a path")
+        path = self.folder / text
+        if not path.exists():
+            raise InputError(
+                f"{text!r} does not exist",
+                field=self.key(key),
+                expected="a path relative to the study file",
+            )
+        return path
+
+    def numbers(self, key: str) -> tuple[float, ...] | None:
+        values = self.take(key, list)
+        if values is None:
+            return None
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            raise InputError(f"{values!r}", field=self.key(key), expected="a list of numbers")
+        return tuple(float(v) for v in values)
+
+    def times(self, key: str) -> tuple[float, ...] | None:
+        values = self.take(key, list)
+        try:
+            return None if values is None else tuple(seconds(v) for v in values)
+        except InputError as error:
+            raise InputError(error.found, field=self.key(key), expected=error.expected) from None
+
+    def done(self) -> None:
+        unknown = sorted(set(self.values) - self.asked)
+        if unknown:
+            raise InputError(
+                "unknown key",
+                field=self.key(unknown[0]),
+                expected=", ".join(sorted(self.asked)),
+            )

@@ -1,0 +1,262 @@
+"""`Sidecar`: what the JSON files beside a NIfTI file say of how it was scanned.
+
+Sidecars are those of BIDS and dcm2niix: times in seconds, angles in degrees. File names order
+nothing here (``_e10`` sorts before ``_e2``): the values in the sidecars do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .series import Sequence_
+
+# Keys of each setting, the one to trust first. Plurals hold one value per volume.
+_KEYS = {
+    "TE": ("EchoTimes", "EchoTime"),
+    "TI": ("InversionTimes", "InversionTime"),
+    "TR": ("RepetitionTimes", "RepetitionTimeExcitation", "RepetitionTime"),
+    "FA": ("FlipAngles", "FlipAngle"),
+}
+_LONGEST = {"TE": 10.0, "TI": 60.0, "TR": 60.0}  # s; whoever writes more wrote milliseconds
+_COMPONENTS = {
+    **dict.fromkeys(("M", "MAG", "MAGNITUDE"), "M"),
+    **dict.fromkeys(("P", "PHASE"), "P"),
+    **dict.fromkeys(("R", "REAL"), "R"),
+    **dict.fromkeys(("I", "IMAG", "IMAGINARY"), "I"),
+}
+_SEQUENCE_OF_SUFFIX: dict[str, Sequence_] = {
+    "MESE": "SE",
+    "IRT1": "SE",
+    "MEGRE": "GE",
+    "VFA": "GE",
+}
+_SWEEPING_ENTITIES = ("echo", "inv", "flip")
+_DCM2NIIX_ECHO = re.compile(r"_e\d+[a-z]?(?=$|_(?:ph|real|imaginary)$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A file name taken apart: ``sub-01_echo-2_MESE`` → entities sub and echo, suffix MESE."""
+
+    stem: str
+    entities: Mapping[str, str]
+    suffix: str
+
+    @classmethod
+    def of(cls, path: Path) -> Name:
+        """The name of a NIfTI file or of a sidecar."""
+        stem = re.sub(r"(\.nii(\.gz)?|\.json)$", "", path.name, flags=re.IGNORECASE)
+        *parts, suffix = stem.split("_")
+        return cls(stem, dict(part.split("-", 1) for part in parts if "-" in part), suffix)
+
+    @property
+    def is_bids(self) -> bool:
+        """Whether the name follows BIDS."""
+        return self.stem.startswith("sub-")
+
+    @property
+    def is_result(self) -> bool:
+        """Whether BIDS names it as computed from scans: a parametric map, a label map, a mask."""
+        return self.is_bids and self.suffix.endswith(("map", "dseg", "probseg", "mask"))
+
+    @property
+    def acquisition(self) -> str:
+        """The stem without what tells the images of one acquisition apart."""
+        if not self.is_bids:
+            return _DCM2NIIX_ECHO.sub("", self.stem)
+        parts = self.stem.split("_")
+        return "_".join(part for part in parts if part.split("-")[0] not in _SWEEPING_ENTITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """Everything the sidecars of one NIfTI file say together.
+
+    Attributes
+    ----------
+    name : Name
+        Of the NIfTI file.
+    fields : mapping of str to (value, Path)
+        Value of each key, and the sidecar it was found in.
+    """
+
+    name: Name
+    fields: Mapping[str, tuple[Any, Path]]
+
+    @classmethod
+    def of(cls, path: Path) -> Sidecar:
+        """Read the sidecars of a NIfTI file; the deepest and most specific one wins.
+
+        Raises
+        ------
+        InputError
+            If one of them is not strict JSON.
+        """
+        name = Name.of(path)
+        fields: dict[str, tuple[Any, Path]] = {}
+        for sidecar in _applying(path, name):
+            fields |= {key: (value, sidecar) for key, value in _read_json(sidecar).items()}
+        return cls(name, fields)
+
+    def settings(self, n: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+        """TE, TI, TR in s and FA in degrees, one value for each of n volumes, and their origin.
+
+        An inversion recovery that dcm2niix folded into one 4-D file has one scalar InversionTime
+        for all volumes; it then has no TI, and ``origin["TI"]`` says why.
+
+        Raises
+        ------
+        InputError
+            If a value is no number, cannot be right, is in milliseconds, or if there is not one
+            per volume.
+        """
+        settings: dict[str, list[float]] = {}
+        origin: dict[str, str] = {}
+        for symbol, keys in _KEYS.items():
+            key = next((key for key in keys if self._value(key) is not None), None)
+            if key is not None:
+                settings[symbol] = self._numbers(key, n, _LONGEST.get(symbol, math.inf))
+                origin[symbol] = f"{key} (sidecar)"
+        nothing_varies = all(len(set(values)) == 1 for values in settings.values())
+        if n > 1 and nothing_varies and "TI" in settings:
+            del settings["TI"]
+            origin["TI"] = (
+                f"lost: {origin['TI']} holds one time for {n} volumes, as dcm2niix leaves an "
+                "inversion recovery; give the list with --ti"
+            )
+        return settings, origin
+
+    @property
+    def field_T(self) -> float | None:
+        """Field strength in T; raises `InputError` if it is no positive number."""
+        key = "MagneticFieldStrength"
+        return None if self._value(key) is None else self._numbers(key, 1)[0]
+
+    @property
+    def component(self) -> tuple[str, str]:
+        """M, P, R or I, and what says so; two empty texts where nothing does."""
+        part = self.name.entities.get("part")
+        image_type = _listed(self._value("ImageType"))
+        words = [
+            (part, f"part-{part}"),
+            (self._value("ComplexImageComponent"), "ComplexImageComponent (sidecar)"),
+            # The first two say ORIGINAL or DERIVED, PRIMARY or SECONDARY.
+            *((word, f"ImageType {word} (sidecar)") for word in image_type[2:]),
+        ]
+        for word, reason in words:
+            if isinstance(word, str) and word.upper() in _COMPONENTS:
+                return _COMPONENTS[word.upper()], reason
+        return "", ""
+
+    @property
+    def sequence(self) -> Sequence_ | None:
+        """Spin or gradient echo, from the sequence's description or else the BIDS suffix."""
+        codes = re.findall("[A-Z]+", " ".join(map(str, _listed(self._value("ScanningSequence")))))
+        words = self.text("PulseSequenceType").lower()
+        for spin, gradient in (
+            ("SE" in codes, "GR" in codes),
+            ("spin" in words, any(word in words for word in ("gradient", "flash", "spgr"))),
+        ):
+            if spin != gradient:
+                return "SE" if spin else "GE"
+        return _SEQUENCE_OF_SUFFIX.get(self.name.suffix)
+
+    def text(self, *keys: str) -> str:
+        """The first of these fields that is text; empty if none is."""
+        return next((v for key in keys if isinstance(v := self._value(key), str)), "")
+
+    def _value(self, key: str) -> Any:
+        return self.fields.get(key, (None,))[0]
+
+    def _numbers(self, key: str, n: int, longest: float = math.inf) -> list[float]:
+        """The value or values of a field, one per volume."""
+        value, sidecar = self.fields[key]
+        values = value if isinstance(value, list) else [value] * n
+        if len(values) != n:
+            raise InputError(
+                f"{len(values)} values for {n} volume{'s' if n > 1 else ''}",
+                path=sidecar,
+                field=key,
+                expected="one value per volume, or a single one for all",
+            )
+        for number in values:
+            if not isinstance(number, float):
+                found = json.dumps(number)
+                raise InputError(f"{found:.40}", path=sidecar, field=key, expected="a number")
+            if not 0 <= number < math.inf:
+                raise InputError(f"{number:g} is not possible", path=sidecar, field=key)
+            if number > longest:
+                raise InputError(
+                    f"{number:g} s is too long, it looks like milliseconds",
+                    path=sidecar,
+                    field=key,
+                    expected="seconds",
+                    hint="divide by 1000",
+                )
+        return list(values)
+
+
+def _applying(path: Path, name: Name) -> list[Path]:
+    """Sidecars that apply, the least specific first (BIDS inheritance principle)."""
+    own = path.with_name(f"{name.stem}.json")
+    inherited: list[Path] = []
+    for folder in _levels(path.parent) if name.is_bids else []:
+        level = [
+            other
+            for other in sorted(folder.glob("*.json"))
+            if (its := Name.of(other)).suffix == name.suffix
+            and its.entities.items() <= name.entities.items()
+        ]
+        level.sort(key=lambda other: len(Name.of(other).entities))
+        inherited = level + inherited
+    return inherited + ([own] if own.is_file() and own not in inherited else [])
+
+
+def _levels(folder: Path) -> list[Path]:
+    """The folder and those above it, up to the root of its BIDS data set; itself alone if none."""
+    absolute = folder.absolute()
+    levels = [folder, *folder.parents]
+    levels += [absolute, *absolute.parents][len(levels) :]
+    for depth, level in enumerate(levels, 1):
+        if (level / "dataset_description.json").is_file():
+            return levels[:depth]
+    return [folder]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, strictly: no duplicate keys, no NaN; a byte-order mark is let pass."""
+    try:
+        found = json.loads(
+            path.read_bytes().decode("utf-8-sig"),
+            object_pairs_hook=_unique,
+            parse_constant=_refused,
+            parse_int=float,
+        )
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not strict JSON: {error}", path=path) from error
+    if not isinstance(found, dict):
+        raise InputError("no settings by name", path=path, expected="a JSON object {…}")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{key!r} is given twice")
+    return dict(pairs)
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

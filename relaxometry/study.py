@@ -1,0 +1,288 @@
+"""A study: ``study.toml`` → series → maps → tube table → relaxivity, with what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from .contrast import Contrast, measure_contrast
+from .errors import InputError
+from .fit import CurveFit, fit_maps, fit_tubes
+from .folder import read, read_image
+from .maps import ParameterMaps
+from .models import as_model, model_for
+from .agents import RelaxivityTable, relaxivity
+from .series import Series
+from .settings import (
+    ContrastSettings,
+    ScanSettings,
+    StudyFacts,
+    StudySettings,
+    TubeSettings,
+    read_settings,
+)
+from .tubes import Tubes, above_air, find_tubes, tubes_from_circles, tubes_from_labels
+from .tubetable import flag_sentence, tube_table
+
+# Header and study.toml may round the field differently (1.494 T and 1.5 T are one scanner).
+_FIELD_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file the result was made from: its path relative to the study, and its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StudyResult:
+    """Everything that was measured in a study.
+
+    Attributes
+    ----------
+    facts : StudyFacts
+        Title, field, temperature, medium, ion.
+    maps : mapping of str to ParameterMaps
+        By quantity, ``"T1"`` and/or ``"T2"``; each knows its series and model.
+    curves : mapping of str to tuple of CurveFit
+        The fit of every tube's mean signal, in the order of the sheet.
+    tubes : mapping of str to Tubes
+        The tubes on the grid of each quantity's series.
+    tube_table : DataFrame
+        One row per tube; empty where the study has no tubes.
+    relaxivity : RelaxivityTable or None
+        None where no agent is named.
+    contrasts : tuple of Contrast
+    inputs : tuple of InputFile
+    warnings : tuple of str
+        What a reader should know.
+    failures : tuple of str
+        Quality checks that failed: what was asked for and could not be determined.
+    """
+
+    facts: StudyFacts
+    maps: Mapping[str, ParameterMaps]
+    curves: Mapping[str, tuple[CurveFit, ...]]
+    tubes: Mapping[str, Tubes]
+    tube_table: pd.DataFrame
+    relaxivity: RelaxivityTable | None
+    contrasts: tuple[Contrast, ...]
+    inputs: tuple[InputFile, ...]
+    warnings: tuple[str, ...]
+    failures: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
+        parts += [f"{name} by {maps.model.name}" for name, maps in self.maps.items()]
+        parts += [f"{len(self.relaxivity)} agents"] if self.relaxivity else []
+        parts += [f"{len(self.contrasts)} contrasts"] if self.contrasts else []
+        return f"StudyResult: {', '.join(parts)}, {len(self.warnings)} warnings"
+
+
+def analyse(
+    study: str | Path | StudySettings,
+    *,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> StudyResult:
+    """Do all that a ``study.toml`` asks for.
+
+    Parameters
+    ----------
+    study : path or StudySettings
+    workers, progress
+        As in :func:`relaxometry.fit_maps`.
+
+    Raises
+    ------
+    InputError
+        Naming file and field, before anything is fitted where possible.
+    """
+    settings = study if isinstance(study, StudySettings) else read_settings(study)
+    series = {name: _read_scan(name, scan) for name, scan in settings.scans.items()}
+    facts = _with_field(settings, series)
+    tubes = _place_tubes(settings.tubes, series) if settings.tubes and series else {}
+    contrasts = tuple(_contrast(one) for one in settings.contrasts)
+    maps, curves = {}, {}
+    for name, one in series.items():
+        model = _model(name, settings.scans[name], one)
+        mask = tubes[name].mask | above_air(one.root_sum_of_squares())[0]
+        maps[name] = fit_maps(one, model, mask, workers=workers, progress=progress)
+        curves[name] = fit_tubes(one, tubes[name], model)
+    on = settings.tubes.on if settings.tubes else ""
+    table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
+    lines = _relaxivity(table)
+    warnings, failures = _remarks(facts, series, table, lines)
+    return StudyResult(
+        facts=facts,
+        maps=MappingProxyType(maps),
+        curves=MappingProxyType(curves),
+        tubes=MappingProxyType(tubes),
+        tube_table=table,
+        relaxivity=lines,
+        contrasts=contrasts,
+        inputs=_inputs(settings, series),
+        warnings=warnings,
+        failures=failures,
+    )
+
+
+def _read_scan(name: str, scan: ScanSettings) -> Series:
+    series = read(
+        scan.path,
+        series=scan.series,
+        te=scan.te,
+        ti=scan.ti,
+        tr=scan.tr,
+        fa=scan.fa,
+        polarity=scan.polarity,
+    )
+    if scan.drop_echoes:
+        try:
+            series = series.drop(scan.drop_echoes, scan.drop_reason)
+        except InputError as error:
+            raise InputError(
+                error.found, field=f"[{name}] drop_echoes", expected=error.expected
+            ) from None
+    _model(name, scan, series)
+    return series
+
+
+def _model(name: str, scan: ScanSettings, series: Series) -> str:
+    model = as_model(scan.model) if scan.model else model_for(series.kind)
+    if model.time != name:
+        raise InputError(
+            f"{series!r} with model {model.name}",
+            path=scan.path,
+            field=f"[{name}]",
+            expected=f"a scan and a model of {name}",
+        )
+    model.check(series.protocol)
+    return model.name
+
+
+def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyFacts:
+    facts = settings.facts
+    for name, one in series.items():
+        if one.field_T is None:
+            continue
+        if facts.field_T is None:
+            facts = replace(facts, field_T=one.field_T)
+        elif abs(one.field_T - facts.field_T) > _FIELD_TOLERANCE * facts.field_T:
+            raise InputError(
+                f"field_T is {facts.field_T:g} but the {name} data were taken at {one.field_T:g} T",
+                path=settings.path,
+                field="[study] field_T",
+                expected="the field of the data",
+            )
+    return facts
+
+
+def _place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[str, Tubes]:
+    on = series[settings.on]
+    if settings.labels is not None:
+        from .nifti import read_labels
+
+        labels, affine = read_labels(settings.labels)
+        tubes = tubes_from_labels(labels, affine, settings.sheet)
+    elif settings.circles is not None:
+        tubes = tubes_from_circles(on, settings.circles, settings.sheet, settings.margin_mm or 0.0)
+    else:
+        tubes = find_tubes(on, settings.sheet, settings.order or "rows", settings.margin_mm)
+    return {name: tubes.on(one) for name, one in series.items()}
+
+
+def _contrast(settings: ContrastSettings) -> Contrast:
+    from .nifti import read_labels
+
+    pre, _ = read_image(settings.pre)
+    post, _ = read_image(settings.post)
+    regions, _ = read_labels(settings.regions)
+    try:
+        return measure_contrast(
+            pre,
+            post,
+            regions,
+            target=settings.target,
+            reference=settings.reference,
+            noise=settings.noise,
+            noise_method=settings.noise_method,
+            name=settings.name,
+        )
+    except InputError as error:
+        raise error.at(settings.regions) from None
+
+
+def _relaxivity(table: pd.DataFrame) -> RelaxivityTable | None:
+    if table.empty or not ((table["agent"] != "") & (table["concentration_mM"] > 0)).any():
+        return None
+    return relaxivity(table)
+
+
+def _remarks(
+    facts: StudyFacts,
+    series: Mapping[str, Series],
+    table: pd.DataFrame,
+    lines: RelaxivityTable | None,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Warnings, and quality checks that failed."""
+    warnings: list[str] = []
+    for name, one in series.items():
+        warnings += [f"{name}: {note}" for note in one.provenance.notes]
+    failures: list[str] = []
+    for row in table.to_dict("records"):
+        warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
+        if not row["exclude"]:
+            failures += [
+                f"tube {row['tube']}: {name} could not be determined"
+                for name in series
+                if not np.isfinite(row[f"{name}_s"])
+            ]
+    if lines is not None:
+        warnings += lines.warnings
+        stated = {
+            "field strength": facts.field_T,
+            "temperature": facts.temperature_C,
+            "medium": facts.medium,
+            "ion that the concentration counts": facts.concentration_of,
+        }
+        missing = [what for what, value in stated.items() if value in (None, "")]
+        if missing:
+            warnings.append(f"not stated, and part of a relaxivity: {', '.join(missing)}")
+    return tuple(dict.fromkeys(warnings)), tuple(failures)
+
+
+def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:
+    files: list[Path] = [settings.path]
+    for one in series.values():
+        files += [Path(file) for file in one.provenance.files]
+    if settings.tubes:
+        files += [f for f in (settings.tubes.sheet, settings.tubes.labels) if f is not None]
+    for pair in settings.contrasts:
+        files += [pair.pre, pair.post, pair.regions]
+    folder = settings.path.parent
+    return tuple(_hashed(file, folder) for file in _files(files))
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def _hashed(file: Path, folder: Path) -> InputFile:
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    # A file elsewhere is named without its folders: they may tell who works where.
+    inside = file.is_relative_to(folder)
+    return InputFile(file.relative_to(folder).as_posix() if inside else file.name, digest)

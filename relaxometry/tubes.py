@@ -1,0 +1,314 @@
+"""`Tubes`: which voxels belong to which tube, and what is in it; finding, ordering, carrying them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .errors import GeometryError, InputError
+from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
+from .series import Series
+from .sheet import checked_sheet, empty_sheet, read_sheet
+
+ORDERS = ("rows",)
+# A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
+MARGIN_VOXELS, MARGIN_OF_RADIUS = 1.5, 0.15
+_LEAST_DIAMETER = 6  # voxels
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Tubes:
+    """Tubes on the grid of one series.
+
+    Attributes
+    ----------
+    labels : ndarray of int32 (x, y, z)
+        Number of the tube each voxel is measured for; 0 elsewhere.
+    affine : ndarray (4, 4)
+        Voxel → mm, RAS.
+    sheet : DataFrame
+        One row per tube: tube, agent, concentration_mM and what else the sheet says.
+    circles : ndarray (tubes, 3) or None
+        x, y, radius of each tube in mm along a row and down a column from the centre of the first
+        voxel, in the order of the sheet; None where labels were given.
+    margin_mm : float
+        How far the region keeps from the circle.
+    """
+
+    labels: NDArray[np.int32]
+    affine: Affine
+    sheet: pd.DataFrame
+    circles: NDArray[np.float64] | None = None
+    margin_mm: float = 0.0
+    source: str = field(default="labels")
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        if labels.ndim == 2:
+            labels = labels[..., None]
+        if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+            raise GeometryError("labels", expected="whole numbers from 0 on an (x, y, z) grid")
+        labels = labels.astype(np.int32)
+        labels.flags.writeable = False
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "affine", checked_affine(self.affine))
+        object.__setattr__(self, "sheet", checked_sheet(self.sheet))
+        drawn, listed = (
+            set(np.unique(labels[labels > 0]).tolist()),
+            set(self.sheet["tube"].tolist()),
+        )
+        if drawn != listed:
+            odd = sorted(drawn ^ listed)[0]
+            where = (
+                "drawn but not in the sheet" if odd in drawn else "in the sheet but has no voxel"
+            )
+            raise InputError(
+                f"tube {odd} is {where} ({len(drawn)} drawn, {len(listed)} listed)",
+                hint="give labels or circles for exactly the tubes of the sheet",
+            )
+
+    def __len__(self) -> int:
+        return len(self.sheet)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Tube numbers in the order of the sheet."""
+        return [int(n) for n in self.sheet["tube"]]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(x, y, z), True in any tube."""
+        return self.labels > 0
+
+    def voxels(self, tube: int) -> NDArray[np.bool_]:
+        """(x, y, z), True in this tube."""
+        return self.labels == tube
+
+    def with_sheet(self, sheet: pd.DataFrame | str | Path) -> Tubes:
+        """The same regions with another sheet (a table or a CSV file)."""
+        table = read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
+        return replace(self, sheet=table)
+
+    def on(self, series: Series) -> Tubes:
+        """The same tubes on the grid of another series, voxel by voxel through the affines.
+
+        Raises
+        ------
+        GeometryError
+            If a tube has no voxel there.
+        """
+        if series.grid == self.labels.shape and same_grid(series.affine, self.affine):
+            return self
+        to_here = np.linalg.inv(self.affine) @ series.affine
+        there = np.indices(series.grid).reshape(3, -1)
+        here = np.rint(to_here[:3, :3] @ there + to_here[:3, 3:]).astype(np.intp)
+        shape = np.array(self.labels.shape)[:, None]
+        inside = ((here >= 0) & (here < shape)).all(axis=0)
+        labels = np.zeros(there.shape[1], dtype=np.int32)
+        labels[inside] = self.labels[tuple(here[:, inside])]
+        missing = sorted(set(self.numbers) - set(np.unique(labels).tolist()))
+        if missing:
+            raise GeometryError(
+                f"tube {missing[0]} lies outside the other series",
+                expected="series that show the same tubes",
+                hint="draw the tubes on each series, or scan them in one position",
+            )
+        return replace(self, labels=labels.reshape(series.grid), affine=series.affine, circles=None)
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.labels[self.mask])
+        per_tube = counts[counts > 0]
+        agents = sorted({a for a in self.sheet["agent"] if a})
+        told = f": {', '.join(agents)}" if agents else ""
+        return f"Tubes: {len(self)}, {per_tube.min()} … {per_tube.max()} voxels each{told}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<b>{escape(repr(self))}</b>" + str(self.sheet.to_html(index=False, escape=True))
+
+
+def _as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
+    return read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
+
+
+def tubes_from_labels(
+    labels: NDArray[Any], affine: Affine, sheet: pd.DataFrame | str | Path | None = None
+) -> Tubes:
+    """Tubes from a label image: every positive whole number is a tube."""
+    table = _as_sheet(sheet)
+    if table is None:
+        table = empty_sheet(np.unique(labels[labels > 0]).tolist())
+    return Tubes(labels, affine, table)
+
+
+def tubes_from_circles(
+    series: Series,
+    circles: Sequence[Sequence[float]],
+    sheet: pd.DataFrame | str | Path | None = None,
+    margin_mm: float = 0.0,
+) -> Tubes:
+    """Tubes from circles, one per row of the sheet, in its order; through all slices.
+
+    Parameters
+    ----------
+    series : Series
+        Image the circles were drawn on.
+    circles : sequence of (x, y, radius)
+        mm along a row (x) and down a column (y) from the centre of the first voxel.
+    sheet : DataFrame or path, optional
+        As many rows as circles; numbered from 1 if absent.
+    margin_mm : float
+        How much is taken off each radius before voxels are counted in; a voxel is in when its
+        centre is.
+
+    Raises
+    ------
+    InputError
+        If a circle is not three numbers, lies outside the image, overlaps another, or holds no
+        voxel, or if the sheet has another number of tubes.
+    """
+    try:
+        array = np.asarray(circles, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 2 or array.shape[1:] != (3,) or not np.isfinite(array).all():
+        raise InputError("not a list of [x, y, radius]", field="circles", expected="numbers in mm")
+    table = _as_sheet(sheet)
+    if table is None:
+        table = empty_sheet(range(1, len(array) + 1))
+    if len(table) != len(array):
+        raise InputError(
+            f"{len(array)} circles for {len(table)} tubes in the sheet",
+            field="circles",
+            expected="one circle per row of the sheet, in its order",
+        )
+    dx, dy, _ = voxel_size(series.affine)
+    nx, ny, nz = series.grid
+    x, y = np.arange(nx)[:, None] * dx, np.arange(ny)[None, :] * dy
+    labels = np.zeros((nx, ny), dtype=np.int32)
+    for number, (cx, cy, radius) in zip(table["tube"], array, strict=True):
+        inside = (x - cx) ** 2 + (y - cy) ** 2 <= (radius - margin_mm) ** 2
+        if radius <= margin_mm or not inside.any():
+            raise InputError(
+                f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm holds no voxel",
+                field="circles",
+                expected=f"circles within {(nx - 1) * dx:.4g} × {(ny - 1) * dy:.4g} mm",
+            )
+        taken = labels[inside]
+        if taken.any():
+            raise InputError(
+                f"circles of tubes {taken[taken > 0][0]} and {number} overlap", field="circles"
+            )
+        labels[inside] = number
+    return Tubes(
+        np.repeat(labels[..., None], nz, axis=2),
+        series.affine,
+        table,
+        circles=array,
+        margin_mm=margin_mm,
+        source="circles",
+    )
+
+
+def find_tubes(
+    series: Series,
+    sheet: pd.DataFrame | str | Path | None = None,
+    order: str = "rows",
+    margin_mm: float | None = None,
+) -> Tubes:
+    """Find the tubes in the image: round, brighter than the air around them.
+
+    Detection is on the root sum of squares over all points, so that neither a short T2 nor an
+    inversion null hides a tube, averaged over the slices.
+
+    Parameters
+    ----------
+    series : Series
+    sheet : DataFrame or path, optional
+        What is in the tubes, in the stated order; its number of rows is the number expected.
+    order : {"rows"}
+        Numbered by rows, left to right, top to bottom, as the picture is shown.
+    margin_mm : float, optional
+        How far a region keeps from the wall; default the larger of 1.5 voxels and 0.15 radii.
+
+    Raises
+    ------
+    InputError
+        If none is found, or another number than the sheet lists.
+    """
+    if order not in ORDERS:
+        raise InputError(f"{order!r}", field="order", expected=" or ".join(ORDERS))
+    dx, dy, _ = voxel_size(series.affine)
+    circles = _discs(series.root_sum_of_squares().mean(axis=2, dtype=np.float64), dx, dy)
+    table = _as_sheet(sheet)
+    expected = None if table is None else len(table)
+    if not len(circles) or (expected is not None and len(circles) != expected):
+        raise InputError(
+            f"{len(circles)} tubes found in the image"
+            + ("" if expected is None else f", {expected} listed in the sheet"),
+            expected="round tubes in air, each at least 6 voxels across",
+            hint="give their places with circles = [[x, y, radius], …] or a label image",
+        )
+    circles = circles[_row_order(circles, series)]
+    if margin_mm is None:
+        margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * float(circles[:, 2].min()))
+    return replace(
+        tubes_from_circles(series, circles.tolist(), table, margin_mm), source="found in the image"
+    )
+
+
+def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
+    """Where an (x, y, …) image rises above the air around the object, and the level of that air.
+
+    Air is what the frame of the image shows; the threshold is 8 of its robust SDs above its median.
+    """
+    frame = np.concatenate(
+        [image[0].ravel(), image[-1].ravel(), image[:, 0].ravel(), image[:, -1].ravel()]
+    )
+    air = float(np.median(frame))
+    spread = 1.4826 * float(np.median(np.abs(frame - air)))
+    return image > air + max(8 * spread, 1e-6 * float(image.max())), air
+
+
+def _discs(image: NDArray[np.float64], dx: float, dy: float) -> NDArray[np.float64]:
+    """Circles (x, y, radius) in mm of the round bright patches of an (x, y) image."""
+    from scipy import ndimage
+
+    bright, air = above_air(image)
+    patches, count = ndimage.label(bright)
+    circles = []
+    for number, box in enumerate(ndimage.find_objects(patches, max_label=count), start=1):
+        grown = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
+        patch = np.where(patches[grown] == number, image[grown], air) - air
+        # The wall is where the signal has fallen to half the tube's own.
+        inside = patch > np.median(patch[patch > 0.5 * patch.max()]) / 2
+        ix, iy = np.nonzero(inside)
+        width, height = np.ptp(ix) + 1, np.ptp(iy) + 1
+        fill = ix.size / (np.pi / 4 * width * height)
+        aspect = (width * dx) / (height * dy)
+        if min(width, height) < _LEAST_DIAMETER or not (0.8 < aspect < 1.25 and 0.85 < fill < 1.15):
+            continue
+        radius = np.sqrt(ix.size * dx * dy / np.pi)
+        circles.append(
+            ((ix.mean() + grown[0].start) * dx, (iy.mean() + grown[1].start) * dy, radius)
+        )
+    return np.array(circles).reshape(-1, 3)
+
+
+def _row_order(circles: NDArray[np.float64], series: Series) -> NDArray[np.intp]:
+    """Indices by rows, left to right and top to bottom of the picture as it is shown."""
+    dx, dy, _ = voxel_size(series.affine)
+    places = shown_position(circles[:, :2] / (dx, dy), series.grid, series.affine)
+    right, down = places[:, 0], places[:, 1]
+    by_height = np.argsort(down, kind="stable")
+    # A new row starts where the next centre lies more than a radius below the last.
+    gap = float(np.median(circles[:, 2])) / min(dx, dy)
+    row = np.concatenate([[0], np.cumsum(np.diff(down[by_height]) > gap)])
+    return by_height[np.lexsort((right[by_height], row))]
