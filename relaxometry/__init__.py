@@ -46,7 +46,7 @@ _HOMES = {
     "Tubes": "tubes",
     "tubes_from_circles": "tubes",
     "tubes_from_labels": "tubes",
-    "write_maps": "nifti",
+    "write_maps": "bids",
     "write_study": "sample",
 }
 
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     from .folder import inspect as inspect, read as read, read_all as read_all
     from .maps import ParameterMaps as ParameterMaps, Status as Status
     from .models import MODELS as MODELS, SignalModel as SignalModel
-    from .nifti import write_maps as write_maps
+    from .bids import write_maps as write_maps
     from .regression import Relaxivity as Relaxivity, relaxivity_fit as relaxivity_fit
     from .reports import report as report
     from .sample import write_study as write_study

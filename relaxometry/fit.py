@@ -35,6 +35,7 @@ def fit_maps(
     *,
     bounds: Bounds | None = None,
     workers: int | None = None,
+    max_memory: int | None = None,
     progress: bool | None = None,
 ) -> ParameterMaps:
     """Fit a model in every voxel: the exact least-squares minimum, its errors and its status.
@@ -50,6 +51,9 @@ def fit_maps(
         Range of the time constant searched, s; default `SignalModel.bounds`.
     workers : int, optional
         Threads; default one per processor. The result does not depend on it.
+    max_memory : int, optional
+        Bytes that the maps and the threads may take beside the series; fewer threads are used to
+        keep within it.
     progress : bool, optional
         Show a progress bar; default only on a terminal or in Jupyter.
 
@@ -61,6 +65,8 @@ def fit_maps(
     ------
     FitError, ProtocolError, GeometryError
         If model, series and mask do not fit together.
+    InputError
+        If `max_memory` is too little.
     """
     chosen = model_for(series.kind) if model is None else as_model(model)
     mask = np.ones(series.grid, bool) if mask is None else np.asarray(mask, dtype=bool)
@@ -69,6 +75,7 @@ def fit_maps(
     bounds = _bounds(chosen, series.protocol, bounds)
     solver = _solver(chosen, series.protocol, bounds, magnitude=not series.signed)
     curves = series.signal[mask]
+    workers = _workers(workers, max_memory, solver, chosen, mask)
     parts = _in_parallel(solver, curves, workers, progress)
 
     def put(values: Array) -> Array:
@@ -97,18 +104,42 @@ def fit_maps(
     )
 
 
+def _workers(
+    workers: int | None,
+    max_memory: int | None,
+    solver: Solver,
+    model: SignalModel,
+    mask: NDArray[np.bool_],
+) -> int:
+    """Threads to use: as many as asked for, or as the memory allows."""
+    if workers is not None and workers < 1:
+        raise InputError(f"{workers}", field="workers", expected="at least 1")
+    workers = workers or os.cpu_count() or 1
+    if max_memory is None:
+        return workers
+    parameters = 2 + len(model.amplitudes)  # the time, the amplitudes, one derived quantity
+    # Value and error of each, RMSE and R² as maps; the solutions' covariances while fitting.
+    fixed = 8 * (2 * parameters + 2) * mask.size + 8 * parameters**2 * int(mask.sum())
+    affordable = (max_memory - fixed) // solver.working_memory
+    if affordable < 1:
+        raise InputError(
+            f"{max_memory / 1e6:.0f} MB",
+            field="max_memory",
+            expected=f"at least {(fixed + solver.working_memory) / 1e6:.0f} MB for this series",
+        )
+    return min(workers, affordable)
+
+
 def _in_parallel(
-    solver: Solver, curves: NDArray[np.float32], workers: int | None, progress: bool | None
+    solver: Solver, curves: NDArray[np.float32], workers: int, progress: bool | None
 ) -> list[Solution]:
     from tqdm.auto import tqdm
 
-    if workers is not None and workers < 1:
-        raise InputError(f"{workers}", field="workers", expected="at least 1")
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     starts = range(0, max(len(curves), 1), CHUNK)
     with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(workers) as pool,
         tqdm(
             total=len(curves), unit="voxel", unit_scale=True, disable=not progress, delay=1
         ) as bar,

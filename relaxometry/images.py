@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,16 +19,17 @@ Times = Mapping[str, Sequence[float]]
 
 # What DICOM and BIDS both call the settings.
 KEYWORDS = {"TE": "EchoTime", "TI": "InversionTime", "TR": "RepetitionTime", "FA": "FlipAngle"}
-# Beyond these, in s, times given by hand are milliseconds by mistake.
-_TOO_LONG = {"TE": 10.0, "TI": 60.0, "TR": 60.0, "FA": np.inf}
+_UNFIT_COMPONENTS = {"P": "a phase image", "I": "an imaginary image"}
 # Scanners write positions and directions with 4 to 6 digits.
 _SAME_PLACE_MM, _SAME_STEP_MM, _SAME_HEIGHT_MM = 0.05, 1e-3, 0.01
+# Beyond these, in s, times given by hand are milliseconds by mistake.
+_TOO_LONG = {"TE": 10.0, "TI": 60.0, "TR": 60.0, "FA": np.inf}
 # A magnitude filtered or interpolated may dip below zero; inverted magnetisation fills tubes.
 _STRONG, _SHARE_NEGATIVE = 0.1, 0.01
 
 
-class NotAnImage(InputError):
-    """A file no scan needs: text, a report, another modality. A folder may hold it."""
+class LeftOut(InputError):
+    """A file that no scan made of other files can miss: a report, text, another modality."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Image:
     order : tuple of float
         When it was taken (series and instance number); images with the same are in file order.
     problem : str
-        Why it is nothing to fit (a map, a phase image, a localiser); empty if it may be.
+        Why it is nothing to fit (a map, a localiser); empty if it may be.
     faults : mapping of str to InputError
         Settings that the file states, but not as a usable number.
     gain : float or None
@@ -89,84 +90,10 @@ class Image:
     faults: Mapping[str, InputError] = field(default_factory=dict)
     gain: float | None = None
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """How images make a series, known before any voxel is read.
-
-    Attributes
-    ----------
-    table : tuple of tuple of Image
-        One row per setting, its slices in the order of their position along the normal.
-    protocol : Protocol
-        One setting per row.
-    affine : ndarray (4, 4)
-    origin : mapping of str to str
-        How each setting is known.
-    """
-
-    table: tuple[tuple[Image, ...], ...]
-    protocol: Protocol
-    affine: Affine
-    origin: Mapping[str, str]
-
     @property
-    def images(self) -> list[Image]:
-        """All images, setting by setting."""
-        return [image for row in self.table for image in row]
-
-
-def assemble(
-    images: Sequence[Image],
-    path: str | Path,
-    *,
-    times: Times | None = None,
-    polarity: Polarity | None = None,
-) -> Series:
-    """The images of one scan as a series.
-
-    Parameters
-    ----------
-    images : sequence of Image
-        Of the same geometry, sweeping exactly one of TE, TI, TR, FA; TR may follow TI.
-    path : str or Path
-        The file or folder as the user gave it, for messages.
-    times : mapping of str to sequence of float, optional
-        TE, TI, TR in s, FA in degrees, instead of what the files say: one value per image of a
-        slice, in the order they were taken, or a single one for all.
-    polarity : {"magnitude", "signed"}, optional
-        Whether negative signal means inverted magnetisation, instead of what the files say.
-
-    Returns
-    -------
-    Series
-
-    Raises
-    ------
-    InputError
-        If settings are missing, wrong or repeated, slices are missing or doubled, or nothing or
-        more than one setting varies.
-    """
-    return load(arrange(images, path, times), path, polarity)
-
-
-def arrange(images: Sequence[Image], path: str | Path, times: Times | None = None) -> Plan:
-    """Sort images by setting and slice, without reading a voxel; see :func:`assemble`."""
-    level, affine = stacked(images, path)
-    values, origin = _settings(images, level, times or {}, path)
-    if not values:
-        raise ProtocolError(
-            "no acquisition times are stated", path=path, hint="give them by hand, e.g. with --te"
-        )
-    rows, row_of = np.unique(np.stack(list(values.values()), axis=1), axis=0, return_inverse=True)
-    protocol = Protocol(**dict(zip(values, rows.T, strict=True)))
-    _check_sweep(protocol, images, path)
-    table: list[list[list[Image]]] = [[[] for _ in range(max(level) + 1)] for _ in rows]
-    for image, row, z in zip(images, row_of.ravel(), level, strict=True):
-        table[row][z].append(image)
-    _check_table(table, protocol, images, path)
-    _check_gain(images, path)
-    return Plan(tuple(tuple(c[0] for c in row) for row in table), protocol, affine, origin)
+    def unfit(self) -> str:
+        """Why it is nothing to fit; empty if it may be."""
+        return self.problem or _UNFIT_COMPONENTS.get(self.component, "")
 
 
 def stacked(images: Sequence[Image], path: str | Path) -> tuple[list[int], Affine]:
@@ -195,25 +122,6 @@ def stacked(images: Sequence[Image], path: str | Path) -> tuple[list[int], Affin
             )
         affine[:3, 2] = (corners[-1] - corners[0]) / max(level)
     return level, affine
-
-
-def load(plan: Plan, path: str | Path, polarity: Polarity | None = None) -> Series:
-    """Read the voxels of a planned series; see :func:`assemble`."""
-    signal = np.stack([stack_voxels(row) for row in plan.table], axis=-1)
-    first = plan.table[0][0]
-    signed, reason = _signed(first, signal, polarity)
-    provenance = Provenance(
-        source=first.source,
-        files=tuple(dict.fromkeys(image.file for image in plan.images)),
-        vendor=first.vendor,
-        origin={**plan.origin, "signed": reason},
-    )
-    try:
-        return Series(
-            signal, plan.protocol, plan.affine, signed, first.field_T, first.sequence, provenance
-        )
-    except InputError as error:
-        raise error.at(path) from None
 
 
 def stack_voxels(slices: Sequence[Image]) -> NDArray[np.float32]:
@@ -271,6 +179,197 @@ def _clusters(values: NDArray[np.float64], tolerance: float) -> NDArray[np.intp]
     return rank
 
 
+def hint_by_hand(name: str) -> str:
+    """How to give a setting that the files lack."""
+    return f"give the values by hand with --{name.lower()}, or {name.lower()} = [...]"
+
+
+def polarity_of(image: Image) -> Polarity | None:
+    """The polarity its file states; None where only the voxels tell."""
+    known: dict[str, Polarity] = {"M": "magnitude", "R": "signed"}
+    return known.get(image.component)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """How images make a series, known before any voxel is read.
+
+    Attributes
+    ----------
+    table : tuple of tuple of Image
+        One row per setting, its slices in the order of their position along the normal.
+    protocol : Protocol
+        One setting per row.
+    affine : ndarray (4, 4)
+    origin : mapping of str to str
+        How each setting is known.
+    """
+
+    table: tuple[tuple[Image, ...], ...]
+    protocol: Protocol
+    affine: Affine
+    origin: Mapping[str, str]
+
+    @property
+    def images(self) -> list[Image]:
+        """All images, setting by setting."""
+        return [image for row in self.table for image in row]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """Images that belong together: a `plan` to read them as a series, or the `error` why not."""
+
+    images: tuple[Image, ...]
+    plan: Plan | None = None
+    error: InputError | None = None
+
+
+def scans(images: Sequence[Image], path: str | Path, times: Times | None = None) -> list[Scan]:
+    """Images sorted into scans, in the order they were taken.
+
+    An acquisition that shows some place more than once is a scan. Those that show it once, at a
+    single setting, are pooled: with their like in the same folder, else with their like anywhere.
+    Alike are images of the same geometry, component, sequence and scanner, all with or all without
+    an inversion time.
+
+    Parameters
+    ----------
+    images : sequence of Image
+    path : str or Path
+        The file or folder as the user gave it, for messages.
+    times : mapping of str to sequence of float, optional
+        Settings given by hand (see :func:`assemble`).
+
+    Returns
+    -------
+    list of Scan
+        What cannot be read as a series is there too, with the reason.
+    """
+    place = dict(zip(map(id, images), geometries(images), strict=True))
+
+    def alike(image: Image) -> tuple[Hashable, ...]:
+        field_T = None if image.field_T is None else round(image.field_T, 1)
+        kind = image.unfit, image.component, image.sequence, image.vendor, image.source
+        return (place[id(image)], field_T, *kind)
+
+    def inverted(image: Image) -> bool:
+        return "TI" in image.settings or "TI" in image.faults
+
+    unfit = _split((i for i in images if i.unfit), lambda i: (i.acquisition, *alike(i)))
+    left = [i for i in images if not i.unfit]
+    whole, left = _take_sweeps(left, lambda i: (i.acquisition, *alike(i)))
+    pooled, left = _take_sweeps(left, lambda i: (Path(i.file).parent, inverted(i), *alike(i)))
+    single = _split(left, lambda i: (inverted(i), *alike(i)))
+
+    position = {id(image): k for k, image in enumerate(images)}
+    groups = [*unfit, *whole, *pooled, *single]
+    groups.sort(key=lambda group: min((i.order, position[id(i)]) for i in group))
+    return [_scan(group, path, times) for group in groups]
+
+
+def assemble(
+    images: Sequence[Image],
+    path: str | Path,
+    *,
+    times: Times | None = None,
+    polarity: Polarity | None = None,
+) -> Series:
+    """The images of one scan as a series.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Of the same geometry, sweeping exactly one of TE, TI, TR, FA; TR may follow TI.
+    path : str or Path
+        The file or folder as the user gave it, for messages.
+    times : mapping of str to sequence of float, optional
+        TE, TI, TR in s, FA in degrees, instead of what the files say: one value per image of a
+        slice, in the order they were taken, or a single one for all.
+    polarity : {"magnitude", "signed"}, optional
+        Whether negative signal means inverted magnetisation, instead of what the files say.
+
+    Returns
+    -------
+    Series
+
+    Raises
+    ------
+    InputError
+        If settings are missing, wrong or repeated, slices are missing or doubled, or nothing or
+        more than one setting varies.
+    """
+    return load(arrange(images, path, times), path, polarity)
+
+
+def arrange(images: Sequence[Image], path: str | Path, times: Times | None = None) -> Plan:
+    """Sort images by setting and slice, without reading a voxel; see :func:`assemble`."""
+    level, affine = stacked(images, path)
+    values, origin = _settings(images, level, times or {}, path)
+    if not values:
+        raise ProtocolError(
+            "no acquisition times are stated", path=path, hint="give them by hand, e.g. with --te"
+        )
+    rows, row_of = np.unique(np.stack(list(values.values()), axis=1), axis=0, return_inverse=True)
+    protocol = Protocol(**dict(zip(values, rows.T, strict=True)))
+    _check_sweep(protocol, images, path)
+    table: list[list[list[Image]]] = [[[] for _ in range(max(level) + 1)] for _ in rows]
+    for image, row, z in zip(images, row_of.ravel(), level, strict=True):
+        table[row][z].append(image)
+    _check_table(table, protocol, images, path)
+    _check_gain(images, path)
+    return Plan(tuple(tuple(c[0] for c in row) for row in table), protocol, affine, origin)
+
+
+def load(plan: Plan, path: str | Path, polarity: Polarity | None = None) -> Series:
+    """Read the voxels of a planned series; see :func:`assemble`."""
+    signal = np.stack([stack_voxels(row) for row in plan.table], axis=-1)
+    first = plan.table[0][0]
+    signed, reason = _signed(first, signal, polarity)
+    provenance = Provenance(
+        source=first.source,
+        files=tuple(dict.fromkeys(image.file for image in plan.images)),
+        vendor=first.vendor,
+        origin={**plan.origin, "signed": reason},
+    )
+    try:
+        return Series(
+            signal, plan.protocol, plan.affine, signed, first.field_T, first.sequence, provenance
+        )
+    except InputError as error:
+        raise error.at(path) from None
+
+
+def _scan(group: Sequence[Image], path: str | Path, times: Times | None) -> Scan:
+    if group[0].unfit:
+        return Scan(tuple(group), error=InputError(group[0].unfit, path=path))
+    try:
+        return Scan(tuple(group), plan=arrange(group, path, times))
+    except InputError as error:
+        return Scan(tuple(group), error=error)
+
+
+def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:
+    groups: dict[Hashable, list[Image]] = {}
+    for image in images:
+        groups.setdefault(key(image), []).append(image)
+    return list(groups.values())
+
+
+def _take_sweeps(
+    images: Iterable[Image], key: Callable[[Image], Hashable]
+) -> tuple[list[list[Image]], list[Image]]:
+    """Groups that show some place more than once, and the images of the others."""
+    sweeps: list[list[Image]] = []
+    rest: list[Image] = []
+    for group in _split(images, key):
+        if len(group) > max(levels(group)) + 1:
+            sweeps.append(group)
+        else:
+            rest += group
+    return sweeps, rest
+
+
 def _settings(
     images: Sequence[Image], level: Sequence[int], times: Times, path: str | Path
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
@@ -310,13 +409,9 @@ def _stated(images: Sequence[Image], name: str) -> NDArray[np.float64] | None:
             path=lacking.file,
             field=KEYWORDS[name],
             expected="a number, as in the other images",
-            hint=_hint(name),
+            hint=hint_by_hand(name),
         )
     return np.array([known[rank == k].min() for k in range(rank.max() + 1)])[rank]
-
-
-def _hint(name: str) -> str:
-    return f"give the values by hand with --{name.lower()}, or {name.lower()} = [...]"
 
 
 def _by_hand(
@@ -354,10 +449,12 @@ def _check_sweep(protocol: Protocol, images: Sequence[Image], path: str | Path) 
         names = [n for n in SWEEPABLE if getattr(protocol, n) is not None]
         setting = ", ".join(f"{n} {range_text(n, getattr(protocol, n))}" for n in names)
         repeated = len(images) > max(levels(images)) + 1
-        # A reader that had to leave a setting out says why where its origin would stand.
-        why = [reason for n in SWEEPABLE if n not in names and (reason := images[0].origin.get(n))]
+        # Of a setting that is not known, the origin says why.
+        stated = images[0].settings
+        why = [reason for n in SWEEPABLE if n not in stated and (reason := images[0].origin.get(n))]
+        number = f"{len(images)} images" if len(images) > 1 else "one image"
         raise ProtocolError(
-            "; ".join([f"nothing varies: {len(images)} images at {setting}", *why]),
+            "; ".join([f"nothing varies: {number} at {setting}", *why]),
             path=path,
             expected="a sweep of one of TE, TI, TR, FA",
             hint="give what varied by hand, e.g. --te, or te = [...]" if repeated else None,
@@ -401,7 +498,7 @@ def _check_table(
                     f"{len(cell)} images of {where} at {setting}: {both}",
                     path=path,
                     expected="one; averages are never taken silently",
-                    hint=f"move the others away, or {_hint(swept)}",
+                    hint=f"move the others away, or {hint_by_hand(swept)}",
                 )
 
 
@@ -423,14 +520,13 @@ def _signed(
     """Whether the signal has a sign, and how that is known: never by a few noisy voxels."""
     if polarity is not None:
         return polarity == "signed", "given by hand"
-    if image.component in ("R", "M"):
-        what = "real" if image.component == "R" else "magnitude"
-        return image.component == "R", image.origin.get("signed", f"{what} images")
-    share = share_negative(signal)
+    if known := polarity_of(image):
+        return known == "signed", image.origin.get("signed", f"component {image.component}")
+    share = _share_negative(signal)
     return share > _SHARE_NEGATIVE, f"data: {share:.2%} of the strong voxels are negative"
 
 
-def share_negative(signal: NDArray[Any]) -> float:
+def _share_negative(signal: NDArray[Any]) -> float:
     """Share of negative values among the strong ones, those above a tenth of the strongest."""
     size = np.abs(signal[np.isfinite(signal)])
     if size.size == 0 or not (signal < 0).any():

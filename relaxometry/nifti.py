@@ -23,7 +23,7 @@ from .images import Image
 from .sidecar import Name, Sidecar
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
-_MOST_INFLATED = 1032  # no gzip file holds more bytes than this many times its own size
+_CHUNK = 1 << 20  # bytes
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
 
@@ -39,22 +39,22 @@ def images(path: str | Path) -> list[Image]:
     Returns
     -------
     list of Image
-        One per volume, in the file's order; none for a parametric map, label map or mask of BIDS.
-        A 4-D file with one scalar InversionTime is an inversion recovery whose other TIs
-        dcm2niix lost: its images have no TI, and ``origin["TI"]`` says so.
+        One per volume, in the file's order; none for a map, mask or label map of BIDS. A setting
+        that is stated but unusable is kept in ``Image.faults``; one that dcm2niix lost is missing,
+        and ``Image.origin`` says why.
 
     Raises
     ------
     InputError
-        If the header does not fit the file or has no usable geometry, or if a sidecar is not
-        strict JSON, holds a wrong number, or holds milliseconds.
+        If the header does not fit the file or has no usable geometry, or a sidecar is not strict
+        JSON or has an unusable field strength.
     """
     path = Path(path)
     if Name.of(path).is_result:
         return []
     file, sidecar = _opened(path), Sidecar.of(path)
     n = file.voxels.shape[3]
-    settings, origin = sidecar.settings(n)
+    settings, origin, faults = sidecar.settings(n)
     component, reason = sidecar.component
     if component:
         origin["signed"] = reason
@@ -73,6 +73,9 @@ def images(path: str | Path) -> list[Image]:
             source="NIfTI",
             acquisition=str(path.with_name(sidecar.name.acquisition)),
             name=sidecar.text("SeriesDescription", "ProtocolName"),
+            order=(*sidecar.order, float(i)),
+            problem=sidecar.problem,
+            faults=faults,
         )
         for i in range(n)
     ]
@@ -178,9 +181,7 @@ def _opened(path: Path) -> _File:
         raise InputError("no such file", path=path)
     header = _header(path, compressed)
     shape, offset, dtype = _shape(header, path), _offset(header, path), _dtype(header, path)
-    room = path.stat().st_size * (_MOST_INFLATED if compressed else 1)
-    needed = offset + math.prod(shape) * dtype.itemsize
-    if needed > room:
+    if offset + math.prod(shape) * dtype.itemsize > _size(path, compressed):
         raise InputError(
             f"the header speaks of {'×'.join(map(str, shape))} voxels, the file is too short",
             path=path,
@@ -202,13 +203,32 @@ def _is_compressed(path: Path) -> bool:
     return name.endswith(".gz")
 
 
+def _size(path: Path, compressed: bool) -> int:
+    """Bytes in the file, unpacked; unpacking all of it once also tests its checksum."""
+    if not compressed:
+        return path.stat().st_size
+    try:
+        with gzip.open(path) as stream:
+            return sum(len(chunk) for chunk in iter(partial(stream.read, _CHUNK), b""))
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"cannot be read: {error}",
+        path=path,
+        hint="the file is truncated or damaged; copy or convert it again",
+    )
+
+
 def _header(path: Path, compressed: bool) -> Any:
     """The header as it stands in the file: nibabel's own checks would quietly mend it."""
     try:
         with gzip.open(path) if compressed else path.open("rb") as stream:
             start = stream.read(nib.Nifti2Header.sizeof_hdr)
     except _UNREADABLE as error:
-        raise InputError(f"cannot be read: {error}", path=path) from error
+        raise _damaged(path, error) from error
     kinds: list[tuple[Any, bytes]] = [(nib.Nifti1Header, b"n+1"), (nib.Nifti2Header, b"n+2")]
     for kind, magic in kinds:
         if kind.may_contain_header(start):
@@ -250,7 +270,7 @@ def _offset(header: Any, path: Path) -> int:
 def _dtype(header: Any, path: Path) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = header.get_data_dtype()
-    except HeaderDataError:
+    except KeyError:
         dtype = np.dtype("V")
     if dtype.kind not in "iuf":
         raise InputError(
@@ -287,11 +307,7 @@ def _scaled(file: _File, index: int) -> NDArray[Any]:
     try:
         return np.asarray(file.voxels[..., index])
     except _UNREADABLE as error:
-        raise InputError(
-            f"volume {index + 1} cannot be read: {error}",
-            path=file.path,
-            hint="the file is truncated or damaged; copy or convert it again",
-        ) from error
+        raise _damaged(file.path, error) from error
 
 
 def _volume(file: _File, index: int) -> NDArray[np.float32]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import dicom, nifti
-from .errors import InputError
+from . import bids, dicom, nifti
 from .series import Series
 from .simulate import Phantom, mese, phantom, t1_series, tumour
+from .whole import whole_folder
 
 _README = """\
 A simulated study. No scanner and no animal was involved: every number below is known.
@@ -21,7 +20,7 @@ protocol "{protocol}".
 study.toml             what to analyse: relaxometry report study.toml -o report
 tubes.csv              what is in each tube, numbered by rows from the top left
 dicom/                 the T2 and the T1 series as a scanner would write them
-bids/                  {in_bids} as a BIDS data set
+bids/                  the same two series as a BIDS data set
 contrast/              a liver with a tumour before and after injection, and its regions:
                        1 tumour, 2 liver, 3 noise
 truth.csv              T1, T2, R1 and R2 of each tube, and its circle in mm along a row (x) and
@@ -95,32 +94,15 @@ def write_study(
         or holds a study.
     """
     folder = Path(folder)
-    _check_free(folder, force)
-    scanned = phantom(protocol)
-    T2, T1 = mese(scanned, seed, snr), t1_series(scanned, seed, snr)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        beside = Path(scratch) / "new"
-        beside.mkdir()
+    with whole_folder(folder, "study.toml", force) as beside:
+        scanned = phantom(protocol)
+        T2, T1 = mese(scanned, seed, snr), t1_series(scanned, seed, snr)
         t1 = "t1_vtr" if T1.kind == "VTR" else "t1_ir"
         _write_scans(beside, T2, T1, t1, uid_seed=f"{protocol} {seed} {snr:g}")
         _write_truth(beside, scanned)
         _write_contrast(beside / "contrast", seed)
         _write_words(beside, scanned, t1, protocol=protocol, seed=seed, snr=snr)
-        if folder.exists():
-            folder.rename(Path(scratch) / "old")
-        beside.rename(folder)
     return folder / "study.toml"
-
-
-def _check_free(folder: Path, force: bool) -> None:
-    """Raise unless the folder can be made, or `force` may replace what is there."""
-    if not folder.exists():
-        return
-    if not force:
-        raise InputError("is there already", path=folder, hint="choose another, or use --force")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "study.toml").is_file()):
-        raise InputError("holds something else than a study", path=folder, hint="choose another")
 
 
 def _write_scans(folder: Path, T2: Series, T1: Series, t1: str, uid_seed: str) -> None:
@@ -132,9 +114,7 @@ def _write_scans(folder: Path, T2: Series, T1: Series, t1: str, uid_seed: str) -
             series_number=number,
             uid_seed=uid_seed,
         )
-        # BIDS has no name for a variable TR.
-        if series.kind != "VTR":
-            nifti.write_series(series, folder / "bids", subject="01")
+        bids.write_series(series, folder / "bids", subject="01")
 
 
 def _write_truth(folder: Path, phantom: Phantom) -> None:
@@ -180,7 +160,6 @@ def _write_words(
         "protocol": protocol,
         "seed": seed,
         "snr": snr,
-        "in_bids": "the T2 series" if t1 == "t1_vtr" else "both series",
     }
     for name, text in (("study.toml", _STUDY), ("README.txt", _README)):
         (folder / name).write_text(text.format(**facts), encoding="utf-8", newline="\n")

@@ -67,6 +67,11 @@ class Name:
         return self.is_bids and self.suffix.endswith(("map", "dseg", "probseg", "mask"))
 
     @property
+    def order(self) -> tuple[float, ...]:
+        """All whole numbers in the name: sorts ``_e2`` before ``_e10``."""
+        return tuple(float(digits) for digits in re.findall(r"\d+", self.stem))
+
+    @property
     def acquisition(self) -> str:
         """The stem without what tells the images of one acquisition apart."""
         if not self.is_bids:
@@ -105,33 +110,42 @@ class Sidecar:
             fields |= {key: (value, sidecar) for key, value in _read_json(sidecar).items()}
         return cls(name, fields)
 
-    def settings(self, n: int) -> tuple[dict[str, list[float]], dict[str, str]]:
-        """TE, TI, TR in s and FA in degrees, one value for each of n volumes, and their origin.
+    def settings(
+        self, n: int
+    ) -> tuple[dict[str, list[float]], dict[str, str], dict[str, InputError]]:
+        """TE, TI, TR in s and FA in degrees of n volumes.
 
-        An inversion recovery that dcm2niix folded into one 4-D file has one scalar InversionTime
-        for all volumes; it then has no TI, and ``origin["TI"]`` says why.
-
-        Raises
-        ------
-        InputError
-            If a value is no number, cannot be right, is in milliseconds, or if there is not one
-            per volume.
+        Returns
+        -------
+        settings : dict of str to list of float
+            One value per volume. An inversion recovery that dcm2niix folded into one 4-D file has a
+            scalar InversionTime: one of its TIs, the others are lost. It then has no TI.
+        origin : dict of str to str
+            How each is known, or why not.
+        faults : dict of str to InputError
+            What is stated but is no number, cannot be right, is in milliseconds, or is not one
+            value per volume.
         """
         settings: dict[str, list[float]] = {}
         origin: dict[str, str] = {}
+        faults: dict[str, InputError] = {}
         for symbol, keys in _KEYS.items():
             key = next((key for key in keys if self._value(key) is not None), None)
-            if key is not None:
+            if key is None:
+                continue
+            try:
                 settings[symbol] = self._numbers(key, n, _LONGEST.get(symbol, math.inf))
                 origin[symbol] = f"{key} (sidecar)"
+            except InputError as error:
+                faults[symbol] = error
         nothing_varies = all(len(set(values)) == 1 for values in settings.values())
         if n > 1 and nothing_varies and "TI" in settings:
             del settings["TI"]
             origin["TI"] = (
-                f"lost: {origin['TI']} holds one time for {n} volumes, as dcm2niix leaves an "
-                "inversion recovery; give the list with --ti"
+                f"the sidecar has one InversionTime for {n} volumes, the others are lost (dcm2niix "
+                "folds an inversion recovery so): give the list with --ti"
             )
-        return settings, origin
+        return settings, origin, faults
 
     @property
     def field_T(self) -> float | None:
@@ -167,6 +181,17 @@ class Sidecar:
             if spin != gradient:
                 return "SE" if spin else "GE"
         return _SEQUENCE_OF_SUFFIX.get(self.name.suffix)
+
+    @property
+    def problem(self) -> str:
+        """Why the file is nothing to fit; empty if it may be."""
+        return {"P": "phase images", "I": "imaginary images"}.get(self.component[0], "")
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """When it was taken: number of the scanner's series, then the numbers in the name."""
+        series = self._value("SeriesNumber")
+        return (series if isinstance(series, float) else 0.0, *self.name.order)
 
     def text(self, *keys: str) -> str:
         """The first of these fields that is text; empty if none is."""

@@ -95,6 +95,13 @@ class Solver:
         flips = np.arange(n + 1)[:, None] > np.arange(n) if magnitude else np.zeros((1, n), bool)
         self._signs = np.where(flips, -1.0, 1.0)
 
+    @property
+    def working_memory(self) -> int:
+        """Bytes one chunk takes while it is fitted, about."""
+        # Scores of every pattern at every node, their comparison masks, and one pattern's columns.
+        nodes, p = len(self._free.log_T), self._free.p
+        return CHUNK * nodes * (len(self._signs) * 12 + 8 * 4 * p)
+
     def __call__(self, curves: NDArray[np.floating]) -> Solution:
         """Fit curves (V, n), in the order of the basis' points; V of any size."""
         parts = [self._chunk(curves[i : i + CHUNK]) for i in range(0, max(len(curves), 1), CHUNK)]

@@ -91,6 +91,7 @@ def analyse(
     study: str | Path | StudySettings,
     *,
     workers: int | None = None,
+    max_memory: int | None = None,
     progress: bool | None = None,
 ) -> StudyResult:
     """Do all that a ``study.toml`` asks for.
@@ -98,7 +99,7 @@ def analyse(
     Parameters
     ----------
     study : path or StudySettings
-    workers, progress
+    workers, max_memory, progress
         As in :func:`relaxometry.fit_maps`.
 
     Raises
@@ -115,7 +116,9 @@ def analyse(
     for name, one in series.items():
         model = _model(name, settings.scans[name], one)
         mask = tubes[name].mask | above_air(one.root_sum_of_squares())[0]
-        maps[name] = fit_maps(one, model, mask, workers=workers, progress=progress)
+        maps[name] = fit_maps(
+            one, model, mask, workers=workers, max_memory=max_memory, progress=progress
+        )
         curves[name] = fit_tubes(one, tubes[name], model)
     on = settings.tubes.on if settings.tubes else ""
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
@@ -132,6 +135,41 @@ def analyse(
         inputs=_inputs(settings, series),
         warnings=warnings,
         failures=failures,
+    )
+
+
+def analyse_table(table: str | Path) -> StudyResult:
+    """Relaxivities from a CSV table of concentrations and rates or times alone.
+
+    Columns as for :func:`relaxometry.relaxivity`.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the column.
+    """
+    path = Path(table)
+    try:
+        frame = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
+    except FileNotFoundError:
+        raise InputError("no such file", path=path, expected="a CSV table") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"not a CSV table: {error}", path=path) from error
+    try:
+        lines = relaxivity(frame)
+    except InputError as error:
+        raise error.at(path) from None
+    return StudyResult(
+        facts=StudyFacts(),
+        maps=MappingProxyType({}),
+        curves=MappingProxyType({}),
+        tubes=MappingProxyType({}),
+        tube_table=pd.DataFrame(),
+        relaxivity=lines,
+        contrasts=(),
+        inputs=(_hashed(path, path.parent),),
+        warnings=(*lines.warnings, _not_stated(StudyFacts())),
+        failures=(),
     )
 
 
@@ -248,16 +286,20 @@ def _remarks(
             ]
     if lines is not None:
         warnings += lines.warnings
-        stated = {
-            "field strength": facts.field_T,
-            "temperature": facts.temperature_C,
-            "medium": facts.medium,
-            "ion that the concentration counts": facts.concentration_of,
-        }
-        missing = [what for what, value in stated.items() if value in (None, "")]
-        if missing:
-            warnings.append(f"not stated, and part of a relaxivity: {', '.join(missing)}")
-    return tuple(dict.fromkeys(warnings)), tuple(failures)
+        warnings.append(_not_stated(facts))
+    return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
+
+
+def _not_stated(facts: StudyFacts) -> str:
+    """What a relaxivity must be stated with and is not; empty where all is stated."""
+    stated = {
+        "field strength": facts.field_T,
+        "temperature": facts.temperature_C,
+        "medium": facts.medium,
+        "ion that the concentration counts": facts.concentration_of,
+    }
+    missing = [what for what, value in stated.items() if value in (None, "")]
+    return f"not stated, and part of a relaxivity: {', '.join(missing)}" if missing else ""
 
 
 def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:

@@ -25,6 +25,7 @@ FLAGS = {
     "at_edge": "was found with the inversion efficiency at its bound: less sure than its error says",
     "short": "is below half the shortest time measured: poorly determined",
     "long": "is above three times the longest time measured: poorly determined",
+    "imprecise": "is known to no better than 20 %: noise or the noise floor decides it",
     "few_voxels": f"was measured on fewer than {FEW_VOXELS} voxels",
 }
 
@@ -97,6 +98,8 @@ def _judge(fit: CurveFit, n_voxels: int) -> Sequence[str]:
         codes.append("short")
     if T > 3 * times.max():
         codes.append("long")
+    if fit[fit.model.time].stderr > 0.2 * T:
+        codes.append("imprecise")
     if n_voxels < FEW_VOXELS:
         codes.append("few_voxels")
     return codes

@@ -1,0 +1,5 @@
+"""`python -m relaxometry` does what `relaxometry` does."""
+
+from .cli import main
+
+main()

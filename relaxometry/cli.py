@@ -1,0 +1,344 @@
+"""The command line: parse, call, print. Everything heavy is imported by the verb that needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from . import __version__
+from .errors import InputError, RelaxometryError
+
+if TYPE_CHECKING:
+    from .study import StudyResult
+
+OK, QUALITY, USAGE, BAD_INPUT, INTERNAL = 0, 1, 2, 3, 4
+
+app = typer.Typer(
+    name="relaxometry",
+    help="From MRI scans of contrast-agent phantoms to T1, T2, r1, r2 with honest errors.",
+    epilog="Exit codes: 0 done; 1 done, but a quality check failed; 2 usage; 3 bad input; 4 internal.",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _Options:
+    debug = False
+    quiet = False
+
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; made for you.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result in that folder.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Threads; one per processor by default.")
+]
+MaxMemory = Annotated[
+    str | None, typer.Option("--max-memory", help="Memory the fit may use, e.g. 2GB.")
+]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relaxometry {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Say the version.", callback=_say_version, is_eager=True),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Options for every command, before or after its name."""
+
+
+def _say(text: str) -> None:
+    if not _Options.quiet:
+        typer.echo(text)
+
+
+def _finish(result: StudyResult, page: Path) -> None:
+    """Say the answer and where it is; leave with 1 if a quality check failed."""
+    if result.relaxivity is not None:
+        for row in result.relaxivity.table.to_dict("records"):
+            _say(_relaxivity_line(row))
+    for one in result.contrasts:
+        _say(repr(one))
+    for warning in result.warnings:
+        _say(f"note: {warning}")
+    for failure in result.failures:
+        typer.echo(f"quality check failed: {failure}", err=True)
+    _say(f"Report: {page}")
+    if result.failures:
+        raise typer.Exit(QUALITY)
+
+
+def _relaxivity_line(row: dict[str, object]) -> str:
+    name = " ".join(str(row[key]) for key in ("agent", "condition") if row[key])
+    parts = []
+    for symbol in ("r1", "r2"):
+        if f"{symbol}_per_mM_per_s" in row:
+            value, low, high = (
+                row[f"{symbol}_{part}per_mM_per_s"] for part in ("", "ci95_low_", "ci95_high_")
+            )
+            parts.append(f"{symbol} = {value:.4g} (95 % {low:.4g} … {high:.4g}) mM⁻¹ s⁻¹")
+    if row["class"] != "not determined":
+        parts.append(f"r2/r1 = {row['r2_r1']:.3g}: {row['class']}")
+    return f"{name}: " + ", ".join(parts)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("relaxometry-demo"),
+    force: Force = False,
+) -> None:
+    """Simulate a study, analyse it and write its report."""
+    from .reports import report as write_report
+    from .sample import write_study
+    from .study import analyse
+    from .whole import whole_folder
+
+    with whole_folder(folder, "study/study.toml", force) as beside:
+        _say("Simulating a 7 T study of three iron oxides in agarose …")
+        study = write_study(beside / "study")
+        _say("Analysing it …")
+        result = analyse(study)
+        write_report(result, beside / "report")
+    _finish(result, folder / "report" / "index.html")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A folder or file that a scanner wrote.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Say what scans a folder holds, and what is wrong.
+
+    Series, kind, times, geometry, scanner; what cannot be fitted is listed with the reason.
+    """
+    from .folder import inspect as look
+
+    found = look(path)
+    typer.echo(
+        json.dumps(found.to_dict(), indent=1, ensure_ascii=False) if as_json else repr(found)
+    )
+
+
+Times = Annotated[str | None, typer.Option(help="By hand: a comma-separated list, e.g. 10ms,20ms.")]
+
+
+@app.command()
+def fit(
+    path: Annotated[Path, typer.Argument(help="Folder or file of one series.")],
+    output: Output,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Default by the data.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Label NIfTI: fit where it is not 0.")] = None,
+    series: Annotated[int | None, typer.Option(help="Number of the series in `inspect`.")] = None,
+    te: Times = None,
+    ti: Times = None,
+    tr: Times = None,
+    fa: Annotated[str | None, typer.Option(help="By hand: degrees, comma-separated.")] = None,
+    polarity: Annotated[
+        Literal["magnitude", "signed"] | None, typer.Option(help="Of inversion recovery.")
+    ] = None,
+    workers: Workers = None,
+    max_memory: MaxMemory = None,
+    force: Force = False,
+) -> None:
+    """Fit T1 or T2 maps of one series (BIDS derivatives)."""
+    import numpy as np
+
+    from .bids import write_maps
+    from .errors import GeometryError
+    from .fit import fit_maps
+    from .folder import read
+    from .geometry import same_grid
+    from .nifti import read_labels
+    from .tubes import above_air
+    from .whole import check_free, whole_folder
+
+    check_free(output, "dataset_description.json", force)
+    data = read(
+        path,
+        series=series,
+        te=_times(te, "--te"),
+        ti=_times(ti, "--ti"),
+        tr=_times(tr, "--tr"),
+        fa=_times(fa, "--fa"),
+        polarity=polarity,
+    )
+    _say(repr(data))
+    if mask is None:
+        where = above_air(data.root_sum_of_squares())[0]
+    else:
+        labels, affine = read_labels(mask)
+        if labels.shape != data.grid or not same_grid(affine, data.affine):
+            raise GeometryError("not on the grid of the series", path=mask, expected=str(data.grid))
+        where = np.asarray(labels) > 0
+    maps = fit_maps(
+        data,
+        model,
+        where,
+        workers=workers,
+        max_memory=_bytes(max_memory),
+        progress=False if _Options.quiet else None,
+    )
+    with whole_folder(output, "dataset_description.json", force) as beside:
+        write_maps(maps, beside)
+    _say(repr(maps))
+    _say(f"Maps: {output}")
+
+
+@app.command()
+def report(
+    study: Annotated[Path, typer.Argument(help="study.toml: see the README.")],
+    output: Output,
+    workers: Workers = None,
+    max_memory: MaxMemory = None,
+    force: Force = False,
+) -> None:
+    """Analyse a study.toml: maps, tubes, r1, r2, report."""
+    from .study import analyse
+    from .whole import check_free
+
+    check_free(output, "results.json", force)
+    result = analyse(
+        study,
+        workers=workers,
+        max_memory=_bytes(max_memory),
+        progress=False if _Options.quiet else None,
+    )
+    _write_report(result, output, force)
+
+
+@app.command()
+def contrast(
+    study: Annotated[Path, typer.Argument(help="study.toml with [[contrast]] entries.")],
+    output: Output,
+    force: Force = False,
+) -> None:
+    """SNR, CNR and their changes after an injection."""
+    from dataclasses import replace
+
+    from .settings import read_settings
+    from .study import analyse
+
+    settings = read_settings(study)
+    if not settings.contrasts:
+        raise InputError("no [[contrast]] entry", path=study, expected="at least one")
+    _write_report(analyse(replace(settings, scans={}, tubes=None)), output, force)
+
+
+@app.command()
+def relaxivity(
+    table: Annotated[Path, typer.Argument(help="CSV: agent, concentration_mM, R1_per_s, T2_ms …")],
+    output: Output,
+    force: Force = False,
+) -> None:
+    """r1 and r2 from a table of concentrations and rates."""
+    from .study import analyse_table
+
+    _write_report(analyse_table(table), output, force)
+
+
+def _write_report(result: StudyResult, output: Path, force: bool) -> None:
+    from .reports import report as write_report
+
+    _finish(result, write_report(result, output, force=force))
+
+
+@app.command()
+def simulate(
+    output: Output,
+    protocol: Annotated[
+        str, typer.Option(help="seed-7T, seed-7T-vtr, small or small-vtr.")
+    ] = "seed-7T",
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    snr: Annotated[float, typer.Option(min=1, help="S0/sigma.")] = 150.0,
+    force: Force = False,
+) -> None:
+    """Write a digital phantom: DICOM, NIfTI, the truth."""
+    from .sample import write_study
+
+    _say(f"Study: {write_study(output, protocol, seed, snr, force=force)}")
+
+
+@app.command()
+def models() -> None:
+    """List the models, their equations and sources."""
+    from .models import MODELS
+
+    for model in MODELS:
+        typer.echo(f"{model.name:8} {model.equation}")
+        typer.echo(f"{'':8} {model.time} from a sweep of {model.reads[0]}. {model.source}")
+
+
+def _times(text: str | None, option: str) -> list[float] | None:
+    from .units import seconds
+
+    if text is None:
+        return None
+    try:
+        return [seconds(part) for part in text.split(",")]
+    except InputError as error:
+        raise InputError(error.found, field=option, expected=error.expected) from None
+
+
+def _bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1.0}
+    number = text.strip().upper()
+    for unit, factor in units.items():
+        if number.endswith(unit):
+            number, scale = number[: -len(unit)], factor
+            break
+    else:
+        scale = 1.0
+    try:
+        return int(float(number) * scale)
+    except ValueError:
+        raise InputError(f"{text!r}", field="--max-memory", expected="e.g. 2GB") from None
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code. Errors are one line on stderr."""
+    _Options.debug, _Options.quiet = "--debug" in arguments, "--quiet" in arguments
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
+    if not arguments:
+        app(["--help"], prog_name="relaxometry", standalone_mode=False)
+        return USAGE
+    try:
+        code = app(arguments, prog_name="relaxometry", standalone_mode=False)
+    except typer.TyperException as error:  # usage: unknown options, missing arguments
+        typer.echo(f"usage: {error.format_message()} (see relaxometry --help)", err=True)
+        return USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("stopped; nothing was written", err=True)
+        return 130
+    except RelaxometryError as error:
+        return _failed(f"error: {error}", BAD_INPUT, error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a code, not a traceback
+        told = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
+        return _failed(f"{told} (--debug shows where)", INTERNAL, error)
+    return code if isinstance(code, int) else OK
+
+
+def _failed(message: str, code: int, error: BaseException) -> int:
+    if _Options.debug:
+        raise error
+    typer.echo(message, err=True)
+    return code

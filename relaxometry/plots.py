@@ -1,0 +1,427 @@
+"""Figures for reports and papers: T1 and T2 in ms, a unit on every axis, the same bytes every time.
+
+Colours tell agents apart for colour-blind readers too (Okabe & Ito, 2008); maps use lipari for T1
+and navia for T2, the colour maps recommended for relaxometry (Fuderer et al., MRM 2025).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from .fit import CurveFit
+from .geometry import Affine, shown, shown_position, voxel_size
+from .maps import ParameterMaps, Status, determined
+from .series import SWEEPABLE, Protocol, Series
+from .tubes import Tubes
+from .units import QUANTITIES, RELAXIVITY_OF
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from .agents import RelaxivityTable
+    from .contrast import Contrast
+    from .regression import Relaxivity
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 7.5,
+    "legend.title_fontsize": 7.5,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+    # A name in a sheet may hold a $: it is a name, not a formula.
+    "text.parse_math": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "relaxometry",
+}
+INK, FAINT, ALARM = "#222222", "#8a8a8a", "#D55E00"
+AGENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS, _DASHES = "osD^v", ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+_COLOUR_MAPS = {"T1": "lipari", "R1": "lipari", "T2": "navia", "R2": "navia"}
+_NOTHING = "#dcdcdc"  # where there is no value
+_WIDTH, _PICTURE_HEIGHT = 7.2, 3.3  # inches
+_LOG_FROM = 30  # a time axis that spans more than this factor is logarithmic
+
+
+def as_svg(figure: Figure) -> bytes:
+    """The figure as SVG, without a date."""
+    return _written(figure, "svg", {"Date": None, "Creator": None})
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG, 200 dots per inch."""
+    return _written(figure, "png", {"Software": None})
+
+
+@rc_context(STYLE)
+def _written(figure: Figure, kind: Literal["svg", "png"], metadata: dict[str, None]) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format=kind, metadata=metadata)
+    return stream.getvalue()
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+@rc_context(STYLE)
+def tube_overlay(series: Series, tubes: Tubes, z: int | None = None) -> Figure:
+    """Root sum of squares of a series, with the outline of what is measured of each tube.
+
+    Parameters
+    ----------
+    series : Series
+    tubes : Tubes
+        Carried to the grid of the series.
+    z : int, optional
+        Slice; default the one with most of the tubes.
+    """
+    here = tubes.on(series)
+    z = fullest_slice(here.mask) if z is None else z
+    image = shown(series.root_sum_of_squares()[:, :, z], series.affine)
+    labels = shown(here.labels[:, :, z], series.affine)
+    figure, ax = _picture(image.shape, series.affine)
+    low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
+    ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")
+    borders = _borders(labels)
+    # Dark under light: a line that shows on bright tubes as on dark ones.
+    for colour, width in (("#000000", 1.8), ("#56B4E9", 0.9)):
+        ax.add_patch(PathPatch(borders, fill=False, edgecolor=colour, linewidth=width))
+    for number in here.numbers:
+        places = np.argwhere(here.voxels(number)[:, :, z])
+        if places.size:
+            column, row = shown_position(places.mean(axis=0), series.grid, series.affine)
+            _halo(ax, float(column), float(row), str(number))
+    return figure
+
+
+@rc_context(STYLE)
+def parameter_map(maps: ParameterMaps, name: str, z: int | None = None) -> Figure:
+    """A map in the unit people read, with a colour bar; grey where nothing was determined.
+
+    Parameters
+    ----------
+    maps : ParameterMaps
+    name : str
+        Which map, e.g. ``"T2"`` (ms) or ``"R2"`` (s⁻¹).
+    z : int, optional
+        Slice; default the one with most values.
+    """
+    from cmcrameri import cm
+
+    quantity = QUANTITIES[name]
+    z = fullest_slice(determined(maps.status)) if z is None else z
+    values = shown(maps[name].value[:, :, z] * quantity.people_factor, maps.series.affine)
+    colours = getattr(cm, _COLOUR_MAPS.get(name, "batlow")).with_extremes(bad=_NOTHING)
+    low, high = _limits(values)
+    bar_width = 0.75
+    figure, ax = _picture(values.shape, maps.series.affine, beside=bar_width)
+    drawn = ax.imshow(
+        values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="none"
+    )
+    width = figure.get_figwidth()
+    bar_ax = figure.add_axes((1 - (bar_width - 0.1) / width, 0.04, 0.13 / width, 0.86))
+    known = values[np.isfinite(values)]
+    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+    ends = (bool((known < low).any()), bool((known > high).any()))
+    bar = figure.colorbar(drawn, cax=bar_ax, extend=beyond.get(ends, "both"))
+    bar.outline.set_linewidth(0)
+    bar_ax.tick_params(labelsize=7.5, length=2, width=0.6)
+    bar_ax.set_title(quantity.label, fontsize=8, pad=6, loc="left")
+    return figure
+
+
+def fullest_slice(mask: NDArray[np.bool_]) -> int:
+    """Index of the slice of an (x, y, z) mask with most voxels; of equals the middle one."""
+    counts = mask.sum(axis=(0, 1))
+    best = np.flatnonzero(counts == counts.max())
+    return int(best[best.size // 2])
+
+
+def _picture(shape: tuple[int, ...], affine: Affine, beside: float = 0.0) -> tuple[Figure, Axes]:
+    """A figure filled by a picture (row, column) in true proportions, with room to its right."""
+    dx, dy, _ = voxel_size(affine)
+    swapped = shown(np.empty((2, 3)), affine).shape == (2, 3)
+    across, down = (dy, dx) if swapped else (dx, dy)
+    width = _PICTURE_HEIGHT * (shape[1] * across) / (shape[0] * down)
+    width = min(max(width, _PICTURE_HEIGHT / 3), 2 * _PICTURE_HEIGHT)
+    figure = Figure(figsize=(width + beside, _PICTURE_HEIGHT))
+    ax = figure.add_axes((0, 0, width / (width + beside), 1))
+    ax.set_axis_off()
+    return figure, ax
+
+
+def _borders(labels: NDArray[Any]) -> Path:
+    """The edges between pixels (row, column) of different labels, as they lie in the picture."""
+    x, y = np.array([0.5, 0.0]), np.array([0.0, 0.5])  # half a pixel
+    below = np.argwhere(labels[1:] != labels[:-1])[:, ::-1] + y
+    beside = np.argwhere(labels[:, 1:] != labels[:, :-1])[:, ::-1] + x
+    edges = np.stack([np.vstack([below - x, beside - y]), np.vstack([below + x, beside + y])], 1)
+    return Path(edges.reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(edges)))
+
+
+def _halo(ax: Axes, column: float, row: float, text: str) -> None:
+    ax.text(
+        column,
+        row,
+        text,
+        color="white",
+        fontsize=8,
+        fontweight="bold",
+        ha="center",
+        va="center",
+        path_effects=[withStroke(linewidth=2, foreground="black")],
+    )
+
+
+def _limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Ends of the colours: of all values but outliers, from 0 where they reach down near it."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(known, [2, 98]))
+    high = min(float(known.max()), 1.15 * high)
+    if known.min() >= 0 and low < 0.3 * high:
+        low = 0.0
+    return low, high if high > low else low + max(abs(low), 1.0)
+
+
+# --- curves --------------------------------------------------------------------------------------
+
+
+@rc_context(STYLE)
+def curve_panel(curves: Sequence[CurveFit], tubes: Tubes, flagged: Collection[int] = ()) -> Figure:
+    """A panel per tube: its mean signal and the fitted curve, each relative to its largest signal.
+
+    Parameters
+    ----------
+    curves : sequence of CurveFit
+        One per row of the sheet.
+    tubes : Tubes
+    flagged : collection of int
+        Numbers of tubes to mark, besides those whose fit has another status than ok.
+    """
+    columns = next((n for n in (4, 5, 6) if len(curves) <= 6 * n), 6)
+    rows = math.ceil(len(curves) / columns)
+    figure = Figure(figsize=(_WIDTH, 0.45 + 1.32 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax in panels.flat:
+        ax.tick_params(labelsize=7, length=2.5, width=0.6, color=INK)
+    for ax, curve, row in zip(panels.flat, curves, tubes.sheet.to_dict("records"), strict=False):
+        _curve(ax, curve, row, flagged)
+    signed = any(curve.polarity == "signed" and (curve.signal < 0).any() for curve in curves)
+    panels[0, 0].set_ylim(-1.15 if signed else -0.04, 1.15)
+    for i in range(len(curves), rows * columns):
+        panels.flat[i].set_axis_off()
+        panels.flat[i - columns].tick_params(labelbottom=True)
+    swept = QUANTITIES[curves[0].protocol.swept]
+    figure.supxlabel(swept.label, fontsize=8)
+    figure.supylabel("signal / largest signal", fontsize=8)
+    return figure
+
+
+def _curve(ax: Axes, curve: CurveFit, row: Mapping[Any, Any], flagged: Collection[int]) -> None:
+    swept, time = curve.protocol.swept, curve.model.time
+    factor, times = QUANTITIES[swept].people_factor, curve.protocol.times
+    finite = np.abs(curve.signal[np.isfinite(curve.signal)])
+    largest = finite.max() if finite.any() else 1.0
+    logarithmic = bool(times.min() > 0 and times.max() > _LOG_FROM * times.min())
+    certain = curve.status is Status.OK and row["tube"] not in flagged
+    if np.isfinite(curve.raw[time].value):
+        dense = _dense(curve.protocol, logarithmic)
+        ax.plot(
+            dense.times * factor,
+            curve.curve(dense) / largest,
+            color=AGENT_COLOURS[0] if certain else ALARM,
+            linestyle="-" if np.isfinite(curve[time].value) else ":",
+            linewidth=1.1,
+        )
+    ax.plot(times * factor, curve.signal / largest, "o", color=INK, markersize=2.4, mew=0)
+    if logarithmic:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    value = f"{curve[time]}" if np.isfinite(curve[time].value) else curve.status.words
+    title = f"{_tube_name(row)}\n{time} {value}"
+    ax.set_title(title if certain else f"⚑ {title}", fontsize=7, color=INK if certain else ALARM)
+
+
+def _dense(protocol: Protocol, logarithmic: bool) -> Protocol:
+    """The measured range, finely; other settings follow the swept one as they were measured."""
+    measured = protocol.times
+    spaced = np.geomspace if logarithmic else np.linspace
+    times = spaced(measured[0], measured[-1], 200)
+    settings = {
+        name: np.interp(times, measured, getattr(protocol, name))
+        for name in SWEEPABLE
+        if getattr(protocol, name) is not None
+    }
+    return Protocol(**{**settings, protocol.swept: times})
+
+
+def _tube_name(row: Mapping[Any, Any]) -> str:
+    """What is in a tube, short enough for a panel."""
+    agent = " ".join(str(row[k]) for k in ("agent", "condition") if row[k])
+    agent = agent if len(agent) <= 16 else f"{agent[:15]}…"
+    c = row["concentration_mM"]
+    amount = f"{c:g} mM" if np.isfinite(c) and not (c == 0 and agent) else ""
+    content = ", ".join(part for part in (agent, amount) if part)
+    return f"{row['tube']}: {content}" if content else f"tube {row['tube']}"
+
+
+# --- relaxivity and contrast ---------------------------------------------------------------------
+
+
+@rc_context(STYLE)
+def relaxivity_lines(
+    table: RelaxivityTable,
+    tubes: pd.DataFrame | None = None,
+    concentration_of: str = "",
+) -> Figure:
+    """R1 and R2 against concentration: points with their errors, lines, 95 % confidence bands.
+
+    Parameters
+    ----------
+    table : RelaxivityTable
+    tubes : DataFrame, optional
+        The tube table; its excluded points are drawn hollow.
+    concentration_of : str
+        Ion the concentration counts, for the axis.
+    """
+    symbols = [s for s in RELAXIVITY_OF.values() if any(s in fits for fits in table.lines.values())]
+    crowded = len(table) > 6
+    height = 3.1 + (0.17 * len(table) if crowded else 0)
+    figure = Figure(figsize=(_WIDTH / 2 * len(symbols), height), layout="constrained")
+    panels = figure.subplots(1, len(symbols), squeeze=False)
+    for ax, symbol in zip(panels.flat, symbols, strict=True):
+        lines = {key: fits[symbol] for key, fits in table.lines.items() if symbol in fits}
+        _relaxivity_panel(ax, symbol, lines, tubes)
+        of = f"mM {concentration_of}" if concentration_of else "mM"
+        ax.set_xlabel(f"concentration ({of})")
+        place: dict[str, Any] = {"loc": "upper left"}
+        if crowded:
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+        legend = ax.legend(
+            ax.get_legend_handles_labels()[0],
+            [_line_name(key, line) for key, line in lines.items()],
+            title=f"{symbol} (mM⁻¹ s⁻¹)",
+            alignment="left",
+            **place,
+        )
+        legend.get_title().set_fontweight("bold")
+    return figure
+
+
+def _relaxivity_panel(
+    ax: Axes,
+    symbol: str,
+    lines: Mapping[tuple[str, str], Relaxivity],
+    tubes: pd.DataFrame | None,
+) -> None:
+    rate = symbol.upper()
+    reach = 1.05 * max(float(line.concentration.max()) for line in lines.values())
+    c = np.linspace(0, reach, 121)
+    looks = _looks(list(lines))
+    for key, line in lines.items():
+        colour, marker, dashes = looks[key]
+        middle, half = line.line(c), line.band(c)
+        ax.plot(c, middle, color=colour, linestyle=dashes, linewidth=1.1, zorder=2)
+        if np.isfinite(half).all():
+            ax.fill_between(c, middle - half, middle + half, color=colour, alpha=0.16, linewidth=0)
+        ax.errorbar(
+            line.concentration,
+            line.rate,
+            yerr=np.nan_to_num(line.sigma),
+            fmt=marker,
+            color=colour,
+            markersize=4,
+            elinewidth=0.8,
+            capsize=2,
+            label="line",
+            zorder=3,
+        )
+        for x, y in _left_out(tubes, key, rate):
+            ax.plot(x, y, marker, color=colour, markersize=4.5, mfc="white", mew=0.9, zorder=3)
+    ax.set_ylabel(QUANTITIES[rate].label)
+    ax.tick_params(labelsize=7.5, length=3, width=0.6)
+    ax.set_xlim(-0.02 * reach, max(reach, ax.get_xlim()[1]))
+    if min(float(line.rate.min()) for line in lines.values()) > 0:
+        ax.set_ylim(bottom=0)
+
+
+def _looks(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str, Any]]:
+    """Colour of each agent; marker and dashes tell its conditions apart."""
+    agents = list(dict.fromkeys(agent for agent, _ in keys))
+    looks = {}
+    for agent, condition in keys:
+        i = agents.index(agent)
+        conditions = [c for a, c in keys if a == agent]
+        variant = (i // len(AGENT_COLOURS) + conditions.index(condition)) % len(_MARKERS)
+        colour = AGENT_COLOURS[i % len(AGENT_COLOURS)]
+        looks[agent, condition] = colour, _MARKERS[variant], _DASHES[variant]
+    return looks
+
+
+def _left_out(
+    tubes: pd.DataFrame | None, key: tuple[str, str], rate: str
+) -> list[tuple[float, float]]:
+    if tubes is None or f"{rate}_per_s" not in tubes or "exclude" not in tubes:
+        return []
+    own = tubes["exclude"] & (tubes["agent"] == key[0]) & (tubes["condition"] == key[1])
+    points = tubes.loc[own, ["concentration_mM", f"{rate}_per_s"]].dropna()
+    return [(float(x), float(y)) for x, y in points.itertuples(index=False)]
+
+
+def _line_name(key: tuple[str, str], line: Relaxivity) -> str:
+    name = " ".join(part for part in key if part)
+    # Without its symbol an Estimate prints no unit: that is in the legend's title.
+    return f"{name}  {str(line.r).removesuffix(' mM⁻¹ s⁻¹')}"
+
+
+@rc_context(STYLE)
+def contrast_bars(contrasts: Sequence[Contrast]) -> Figure:
+    """SNR of target and reference before and after, a panel per contrast; SD over slices if any."""
+    columns = min(len(contrasts), 3)
+    rows = math.ceil(len(contrasts) / columns)
+    figure = Figure(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.2), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for ax, contrast in zip(panels.flat, contrasts, strict=False):
+        for shift, when, colour in ((-0.19, "pre", "#b8c4cf"), (0.19, "post", AGENT_COLOURS[0])):
+            names = [f"SNR_{region}_{when}" for region in ("target", "reference")]
+            bars = ax.bar(
+                np.arange(2) + shift,
+                [contrast.mean(n) for n in names],
+                width=0.36,
+                yerr=[contrast.sd(n) for n in names] if contrast.n_slices > 1 else None,
+                color=colour,
+                error_kw={"elinewidth": 0.8, "capsize": 2},
+                label=when,
+            )
+            ax.bar_label(bars, fmt="{:.1f}", fontsize=7, padding=2)
+        ax.set_xticks([0, 1], ["target", "reference"])
+        ax.tick_params(labelsize=7.5, length=0)
+        ax.set_title(contrast.name)
+    for ax in panels.flat[len(contrasts) :]:
+        ax.set_axis_off()
+    for ax in panels[:, 0]:
+        ax.set_ylabel("SNR")
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside right upper")
+    return figure

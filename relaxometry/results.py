@@ -1,0 +1,253 @@
+"""A study's numbers as files: strict JSON and CSV under the same names, every unit in its key.
+
+What is not known is ``null`` in JSON and an empty cell in CSV, with the reason among the flags.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from . import __version__
+from .geometry import voxel_size
+from .maps import ParameterMaps, Status
+from .series import SWEEPABLE
+from .units import QUANTITIES, RATE_OF, RELAXIVITY_OF, TIME_OF
+
+if TYPE_CHECKING:
+    from .contrast import Contrast
+    from .settings import StudyFacts
+    from .study import StudyResult
+
+Record = dict[str, Any]
+
+SCHEMA_VERSION = 1
+LIBRARIES = ("numpy", "scipy", "pandas", "pydicom", "nibabel", "matplotlib")
+# A spreadsheet takes a cell that begins like this for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Statuses that explain why nothing of a quantity is known.
+_FAILED = {s.name.lower() for s in Status} - {"ok", "at_edge"}
+_SHEET = ("tube", "agent", "condition", "replicate", "concentration_mM")
+
+
+def files(result: StudyResult) -> dict[str, bytes]:
+    """``results.json``, and ``tubes.csv``, ``relaxivity.csv``, ``contrast.csv`` where there is any."""
+    found = {"results.json": as_json(document(result))}
+    tables = {
+        "tubes.csv": tube_records(result.tube_table),
+        "relaxivity.csv": []
+        if result.relaxivity is None
+        else relaxivity_records(result.relaxivity.table),
+        "contrast.csv": contrast_records(result.contrasts),
+    }
+    return found | {name: as_csv(records) for name, records in tables.items() if records}
+
+
+def document(result: StudyResult) -> Record:
+    """All of ``results.json``, as described in the user guide."""
+    lines = result.relaxivity
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "software": {"name": "relaxometry", "version": __version__, "libraries": libraries()},
+        "inputs": [{"path": file.path, "sha256": file.sha256} for file in result.inputs],
+        "study": _study(result.facts),
+        "series": [_series(quantity, maps) for quantity, maps in result.maps.items()],
+        "tubes": tube_records(result.tube_table),
+        "relaxivity": []
+        if lines is None
+        else [_paired(r) for r in relaxivity_records(lines.table)],
+        "contrast": contrast_records(result.contrasts),
+        "warnings": list(result.warnings),
+        "failures": list(result.failures),
+    }
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of what the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def tube_records(table: pd.DataFrame) -> list[Record]:
+    """Rows of ``tubes.csv``; T1 and T2 are always there, null where they were not measured."""
+    sheet = list(_SHEET)
+    if "concentration_sd_mM" in table and table["concentration_sd_mM"].notna().any():
+        sheet.append("concentration_sd_mM")
+    numbers = ["concentration_mM", *sheet[len(_SHEET) :]]
+    for time, rate in RATE_OF.items():
+        if rate in RELAXIVITY_OF:
+            numbers += [f"{time}_s", f"{time}_stderr_s", f"{time}_sd_s", f"{time}_median_s"]
+            numbers += [f"{rate}_per_s", f"{rate}_stderr_per_s"]
+            numbers += [f"{time}_rsquared", f"{time}_n_voxels", f"{time}_n_fitted"]
+    records = []
+    for row in table.to_dict("records"):
+        keys = [*sheet, "exclude", "reason", "n_voxels", *numbers[len(sheet) - len(_SHEET) + 1 :]]
+        record = {key: _plain(row.get(key)) for key in keys}
+        record["flags"] = _tube_flags(record, numbers, str(row["flags"]).split())
+        records.append(record)
+    return records
+
+
+def _tube_flags(record: Record, numbers: Iterable[str], codes: list[str]) -> list[str]:
+    """The codes of the tube table, and a reason for every null they do not explain."""
+    explained = {
+        quantity for quantity, _, kind in (c.partition("_") for c in codes) if kind in _FAILED
+    }
+    flags = list(codes)
+    for key in numbers:
+        if record[key] is not None:
+            continue
+        symbol = key.partition("_")[0]
+        time = TIME_OF.get(symbol, symbol)
+        if symbol == "concentration":
+            flags.append(f"{key}: not stated")
+        elif record[f"{time}_n_voxels"] is None:
+            flags.append(f"{time}: not measured")
+        elif time not in explained:
+            flags.append(f"{key}: not determined")
+    return list(dict.fromkeys(flags))
+
+
+def relaxivity_records(table: pd.DataFrame) -> list[Record]:
+    """Rows of ``relaxivity.csv``; r1 and r2 are always there, null where they were not measured."""
+    keys: list[str] = []
+    for rate, symbol in RELAXIVITY_OF.items():
+        unit = QUANTITIES[symbol].key
+        keys += [f"{symbol}_{unit}", f"{symbol}_stderr_{unit}"]
+        keys += [f"{symbol}_ci95_low_{unit}", f"{symbol}_ci95_high_{unit}"]
+        keys += [f"{rate}_0_per_s", f"{rate}_0_stderr_per_s"]
+        keys += [f"{symbol}_rsquared", f"{symbol}_chi2_reduced", f"{symbol}_n_points"]
+    keys += ["r2_r1", "r2_r1_ci95_low", "r2_r1_ci95_high"]
+    records = []
+    for row in table.to_dict("records"):
+        first = ("agent", "condition", "n_points", "method")
+        record = {key: _plain(row.get(key)) for key in (*first, *keys, "class")}
+        stated = [flag for flag in str(row["flags"]).split("; ") if flag]
+        record["flags"] = stated + _relaxivity_reasons(record, keys)
+        records.append(record)
+    return records
+
+
+def _relaxivity_reasons(record: Record, keys: Iterable[str]) -> list[str]:
+    missing = [s for s in RELAXIVITY_OF.values() if record[f"{s}_n_points"] is None]
+    reasons = [f"{symbol}: {TIME_OF[symbol.upper()]} was not measured" for symbol in missing]
+    for key in keys:
+        symbol = key.partition("_")[0].lower()
+        if record[key] is not None or (symbol in missing and not key.startswith("r2_r1")):
+            continue
+        if key == "r2_r1" and missing:
+            reasons.append("r2_r1: needs both r1 and r2")
+        elif key.endswith("chi2_reduced"):
+            reasons.append(f"{key}: the rates have no errors, or no degree of freedom is left")
+        elif not (key.startswith("r2_r1_") and record["r2_r1"] is None):
+            reasons.append(
+                f"{key.replace('_ci95_low', '_ci95').replace('_ci95_high', '_ci95')}: "
+                "not determined"
+            )
+    return list(dict.fromkeys(reasons))
+
+
+def contrast_records(contrasts: Sequence[Contrast]) -> list[Record]:
+    """Rows of ``contrast.csv``."""
+    return [{key: _plain(value) for key, value in one.row().items()} for one in contrasts]
+
+
+def _study(facts: StudyFacts) -> Record:
+    record = {
+        "title": _plain(facts.title),
+        "field_T": _plain(facts.field_T),
+        "temperature_C": _plain(facts.temperature_C),
+        "medium": _plain(facts.medium),
+        "concentration_of": _plain(facts.concentration_of),
+    }
+    return record | {"flags": [f"{k}: not stated" for k, v in record.items() if v is None]}
+
+
+def _series(quantity: str, maps: ParameterMaps) -> Record:
+    series, model = maps.series, maps.model
+    settings = {}
+    for name in SWEEPABLE:
+        values = getattr(series.protocol, name)
+        settings[QUANTITIES[name].column] = None if values is None else values.tolist()
+    unknown = [f"{key}: not stated" for key, value in settings.items() if value is None]
+    if series.field_T is None:
+        unknown.append("field_T: not stated")
+    polarity = ("signed" if series.signed else "magnitude") if model.inverts else None
+    if polarity is None:
+        unknown.append(f"polarity: of no account to model {model.name}")
+    return {
+        "quantity": quantity,
+        "kind": series.kind,
+        "model": model.name,
+        **settings,
+        "shape": list(series.grid),
+        "source": series.provenance.source,
+        "polarity": polarity,
+        "polarity_known_by": _plain(series.provenance.origin.get("signed", "")),
+        "settings_known_by": {
+            name: how for name, how in series.provenance.origin.items() if name in SWEEPABLE
+        },
+        "field_T": _plain(series.field_T),
+        "vendor": _plain(series.provenance.vendor),
+        "voxel_size_mm": [round(v, 6) for v in voxel_size(series.affine)],
+        "bounds_s": list(maps.bounds),
+        "notes": list(series.provenance.notes),
+        "n_voxels": {s.name.lower(): n for s, n in maps.counts().items() if s is not Status.MASKED},
+        "flags": unknown,
+    }
+
+
+def _paired(record: Mapping[str, Any]) -> Record:
+    """A record of a CSV with the two ends of each interval as one list."""
+    paired: Record = {}
+    for key, value in record.items():
+        if "_ci95_low" in key:
+            ends = [value, record[key.replace("_low", "_high")]]
+            paired[key.replace("_low", "")] = None if ends == [None, None] else ends
+        elif "_ci95_high" not in key:
+            paired[key] = value
+    return paired
+
+
+def _plain(value: Any) -> Any:
+    """A value JSON knows; None for NaN, infinity, nothing and empty text."""
+    if value is None or value is pd.NA or (isinstance(value, str) and not value):
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_json(record: Mapping[str, Any]) -> bytes:
+    """Strict JSON, readable by people, ending in a line break."""
+    return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def as_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
+    """Records as CSV: UTF-8, full precision, flags joined by "; ", text never a formula."""
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(record.get(key)) for key in columns] for record in records)
+    return stream.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        value = "; ".join(value)
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    return repr(value)
