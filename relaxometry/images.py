@@ -93,7 +93,7 @@ class Image:
     @property
     def unfit(self) -> str:
         """Why it is nothing to fit; empty if it may be."""
-        return self.problem or _UNFIT_COMPONENTS.get(self.component, "")
+        return _UNFIT_COMPONENTS.get(self.component, self.problem)
 
 
 def stacked(images: Sequence[Image], path: str | Path) -> tuple[list[int], Affine]:

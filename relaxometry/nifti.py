@@ -149,7 +149,13 @@ def encoded(array: NDArray[Any], affine: Affine, *, compressed: bool = True) -> 
 
 
 def write_together(contents: Mapping[Path, bytes]) -> list[Path]:
-    """Write files so that each appears whole, and none before all of them are on the disk."""
+    """Write files so that each appears whole, and none before all of them are on the disk.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be written.
+    """
     parts = {path: path.with_name(f".{path.name}.part") for path in contents}
     try:
         for path, data in contents.items():
@@ -157,9 +163,12 @@ def write_together(contents: Mapping[Path, bytes]) -> list[Path]:
             parts[path].write_bytes(data)
         for path, part in parts.items():
             part.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            if part.is_file():
+                part.unlink()
     return list(contents)
 
 

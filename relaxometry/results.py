@@ -21,7 +21,7 @@ from . import __version__
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
 from .series import SWEEPABLE
-from .units import QUANTITIES, RATE_OF, RELAXIVITY_OF, TIME_OF
+from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
     from .contrast import Contrast
@@ -36,11 +36,10 @@ LIBRARIES = ("numpy", "scipy", "pandas", "pydicom", "nibabel", "matplotlib")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Statuses that explain why nothing of a quantity is known.
 _FAILED = {s.name.lower() for s in Status} - {"ok", "at_edge"}
-_SHEET = ("tube", "agent", "condition", "replicate", "concentration_mM")
 
 
 def files(result: StudyResult) -> dict[str, bytes]:
-    """``results.json``, and ``tubes.csv``, ``relaxivity.csv``, ``contrast.csv`` where there is any."""
+    """``results.json``, and a CSV of tubes, relaxivity and contrast where there is any."""
     found = {"results.json": as_json(document(result))}
     tables = {
         "tubes.csv": tube_records(result.tube_table),
@@ -78,20 +77,20 @@ def libraries() -> dict[str, str]:
 
 def tube_records(table: pd.DataFrame) -> list[Record]:
     """Rows of ``tubes.csv``; T1 and T2 are always there, null where they were not measured."""
-    sheet = list(_SHEET)
+    numbers = ["concentration_mM"]
     if "concentration_sd_mM" in table and table["concentration_sd_mM"].notna().any():
-        sheet.append("concentration_sd_mM")
-    numbers = ["concentration_mM", *sheet[len(_SHEET) :]]
-    for time, rate in RATE_OF.items():
-        if rate in RELAXIVITY_OF:
-            numbers += [f"{time}_s", f"{time}_stderr_s", f"{time}_sd_s", f"{time}_median_s"]
-            numbers += [f"{rate}_per_s", f"{rate}_stderr_per_s"]
-            numbers += [f"{time}_rsquared", f"{time}_n_voxels", f"{time}_n_fitted"]
+        numbers.append("concentration_sd_mM")
+    first = ["tube", "agent", "condition", "replicate", *numbers, "exclude", "reason", "n_voxels"]
+    measured: list[str] = []
+    for rate in RELAXIVITY_OF:
+        time = TIME_OF[rate]
+        measured += [f"{time}_s", f"{time}_stderr_s", f"{time}_sd_s", f"{time}_median_s"]
+        measured += [f"{rate}_per_s", f"{rate}_stderr_per_s"]
+        measured += [f"{time}_rsquared", f"{time}_n_voxels", f"{time}_n_fitted"]
     records = []
     for row in table.to_dict("records"):
-        keys = [*sheet, "exclude", "reason", "n_voxels", *numbers[len(sheet) - len(_SHEET) + 1 :]]
-        record = {key: _plain(row.get(key)) for key in keys}
-        record["flags"] = _tube_flags(record, numbers, str(row["flags"]).split())
+        record = {key: _plain(row.get(key)) for key in [*first, *measured]}
+        record["flags"] = _tube_flags(record, [*numbers, *measured], str(row["flags"]).split())
         records.append(record)
     return records
 

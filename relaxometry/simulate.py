@@ -98,7 +98,7 @@ SCANS: Mapping[str, Scan] = MappingProxyType(
 # plausible: at 7 T iron oxides have an r1 of order 0.5–3, because the longitudinal relaxation by
 # their large moment is dispersed away; it falls with the size of the core and, in a cluster, with
 # the share of iron that water can reach.
-AGENTS = (Agent("IO-5", 2.8, 70.2), Agent("C1", 1.2, 231.6), Agent("C3", 0.8, 533.4))
+AGENTS = (Agent("IO-5", 2.8, 70.2), Agent("C1", 2.0, 231.6), Agent("C3", 1.5, 533.4))
 CONCENTRATIONS_mM = (0.4, 0.2, 0.1, 0.05, 0.025)
 BLANK = "blank"
 # 1 % agarose at 7 T and room temperature, s⁻¹.

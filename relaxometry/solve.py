@@ -134,7 +134,7 @@ class Solver:
                 for edge in self._edges:
                     on_edge = edge.maxima(unit, self._signs, rows)
                     best.offer(on_edge, on_edge.F > 0)
-        return self._finish(y, unit, scale, finite, best)
+        return self._finish(unit, scale, finite, best)
 
     def _feasible(self, found: _Maxima) -> NDArray[np.bool_]:
         a = found.amplitudes
@@ -144,9 +144,9 @@ class Solver:
         return (a[:, 0] > 0) & (a[:, 1] > low * a[:, 0]) & (a[:, 1] <= high * a[:, 0])
 
     def _finish(
-        self, y: Array, unit: Array, scale: Array, finite: NDArray[np.bool_], best: _Best
+        self, unit: Array, scale: Array, finite: NDArray[np.bool_], best: _Best
     ) -> Solution:
-        V, n = y.shape
+        V, n = unit.shape
         p = self._free.p
         status = np.full(V, Status.LOW_SIGNAL, dtype=np.uint8)
         status[~finite] = Status.NON_FINITE
@@ -176,7 +176,7 @@ class Solver:
             state[at_bound] = Status.AT_BOUND
             status[rows] = state
             covariance[rows[at_bound | ~best.converged[rows]]] = np.nan
-        spread = ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        spread = ((unit - unit.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) * scale**2
         with np.errstate(divide="ignore", invalid="ignore"):
             rsquared = np.where(spread > 0, 1 - rss / spread, np.nan)
         return Solution(T, amplitudes, covariance, rss, rsquared, status)

@@ -1,0 +1,355 @@
+"""The report as one self-contained page: a study's result in words, tables and figures."""
+
+from __future__ import annotations
+
+import base64
+import math
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from . import __version__
+from .agents import RELATIVE_FLOOR, T1_BELOW, T2_ABOVE
+from .estimate import Estimate
+from .geometry import voxel_size
+from .maps import ParameterMaps, Status
+from .results import libraries
+from .series import Protocol, range_text
+from .tubetable import FLAGS
+from .units import QUANTITIES, RATE_OF
+
+if TYPE_CHECKING:
+    from .contrast import Contrast
+    from .settings import StudyFacts
+    from .study import StudyResult
+
+Row = dict[str, Any]
+
+KINDS = {
+    "MESE": "multi-echo spin echo",
+    "MEGRE": "multi-echo gradient echo",
+    "IRT1": "inversion recovery",
+    "VTR": "variable repetition time",
+    "VFA": "variable flip angle",
+}
+NOT_STATED = "not stated"
+_LINES = {
+    "ordinary": "ordinary least squares",
+    "weighted": "least squares weighted by 1/σ²",
+    "york": "a line with errors in both axes (York et al., Am J Phys 72:367, 2004)",
+}
+
+
+def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
+    """The report as HTML, with nothing to load from elsewhere and no script.
+
+    Parameters
+    ----------
+    result : StudyResult
+    figures : mapping of str to bytes
+        SVG of each figure by name: ``relaxivity``, ``tubes``, ``T1_map``, ``T1_curves``,
+        ``contrast`` and so on; those that are missing are left out.
+    """
+    source = files(__package__).joinpath("templates/report.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(
+        title=result.facts.title or "Relaxometry",
+        facts=_facts(result.facts),
+        ion=result.facts.concentration_of,
+        figures={name: _picture(svg) for name, svg in figures.items()},
+        relaxivity=list(_relaxivity(result)),
+        failures=result.failures,
+        warnings=result.warnings,
+        quantities=list(result.maps),
+        acquisition=_acquisition(result.maps),
+        tubes=list(_tubes(result)),
+        tube_columns=_tube_columns(result),
+        contrast=[_contrast(one) for one in result.contrasts],
+        methods=list(_methods(result)),
+        inputs=result.inputs,
+        software={"relaxometry": __version__, **libraries()},
+    )
+
+
+def _picture(svg: bytes) -> Row:
+    """An SVG to be embedded, with its width and height in px at 96 to the inch."""
+    points = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    width, height = (float(p) * 96 / 72 for p in points.groups()) if points else (1.0, 1.0)
+    return {
+        "source": "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
+        "width": round(width),
+        "height": round(height),
+        "aspect": round(width / height, 3),
+    }
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def _number(value: float, stderr: float = math.nan, factor: float = 1.0) -> str:
+    """A value ± its error, as an `Estimate` prints it but without its unit."""
+    return str(Estimate(value * factor, stderr * factor)).replace("-", "−")
+
+
+def _interval(low: float, high: float) -> str:
+    """An interval, to two digits of a quarter of its width: about its standard error."""
+    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+        return ""
+    decimals = max(0, 1 - math.floor(math.log10((high - low) / 4)))
+    return f"{low:.{decimals}f} to {high:.{decimals}f}".replace("-", "−")
+
+
+def _stated(value: float | str | None, unit: str = "") -> str:
+    if value is None or value == "":
+        return NOT_STATED
+    return f"{value:g} {unit}" if isinstance(value, float) else value
+
+
+def _listed(name: str, protocol: Protocol) -> str:
+    """All values of a setting in the unit people read, or the one they share."""
+    values = getattr(protocol, name)
+    if values is None:
+        return NOT_STATED
+    if np.ptp(values) == 0:
+        values = values[:1]
+    return ", ".join(f"{v * QUANTITIES[name].people_factor:.6g}" for v in values)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def _facts(facts: StudyFacts) -> list[str]:
+    told = {
+        "field": _stated(facts.field_T, "T"),
+        "temperature": _stated(facts.temperature_C, "°C"),
+        "medium": _stated(facts.medium),
+        "ion": facts.concentration_of and f"concentrations of {facts.concentration_of}",
+    }
+    return [
+        f"{name} {NOT_STATED}" if value in ("", NOT_STATED) else str(value)
+        for name, value in told.items()
+    ]
+
+
+def _relaxivity(result: StudyResult) -> Iterator[Row]:
+    if result.relaxivity is None:
+        return
+    for row in result.relaxivity.table.to_dict("records"):
+        lines = result.relaxivity.lines[str(row["agent"]), str(row["condition"] or "")]
+        ratio = row["r2_r1"]
+        yield {
+            "name": " ".join(str(row[k]) for k in ("agent", "condition") if row[k]),
+            "r": {
+                symbol: {"value": _number(one.r.value, one.r.stderr), "ci": _interval(*one.ci95)}
+                for symbol, one in lines.items()
+            },
+            "R0": {s.upper(): _number(one.R0.value, one.R0.stderr) for s, one in lines.items()},
+            "ratio": f"{ratio:.4g}" if math.isfinite(ratio) else "–",
+            "ratio_ci": _interval(row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]),
+            "class": row["class"],
+            "n": row["n_points"],
+            "method": row["method"],
+            "flags": [flag for flag in str(row["flags"]).split("; ") if flag],
+        }
+
+
+def _acquisition(maps: Mapping[str, ParameterMaps]) -> list[tuple[str, list[str]]]:
+    """Rows of the acquisition table: what, and its value for each series."""
+    columns = [_scan(one) for one in maps.values()]
+    return [(label, [column[label] for column in columns]) for label in (columns or [{}])[0]]
+
+
+def _scan(maps: ParameterMaps) -> dict[str, str]:
+    series = maps.series
+    protocol, provenance = series.protocol, series.provenance
+    known = [f"{name}: {provenance.origin[name]}" for name in ("TE", "TI", "TR", "FA")
+             if name in provenance.origin]  # fmt: skip
+    polarity = "signed" if series.signed else "magnitude"
+    how = provenance.origin.get("signed")
+    counts = [f"{n} {s.words}" for s, n in maps.counts().items() if s is not Status.MASKED]
+    return {
+        "kind": f"{KINDS.get(series.kind, series.kind)} ({series.kind})",
+        "echo times TE (ms)": _listed("TE", protocol),
+        "inversion times TI (ms)": _listed("TI", protocol) if protocol.swept == "TI" else "–",
+        "repetition times TR (ms)": _listed("TR", protocol),
+        "settings known by": "; ".join(known) or NOT_STATED,
+        "matrix": " × ".join(map(str, series.grid)),
+        "voxel (mm)": " × ".join(f"{v:.3g}" for v in voxel_size(series.affine)),
+        "field (T)": NOT_STATED if series.field_T is None else f"{series.field_T:g}",
+        "vendor": provenance.vendor or NOT_STATED,
+        "source": provenance.source,
+        "model": f"{maps.model.name}: {maps.model.equation}",
+        "polarity": f"{polarity} ({how})" if how else polarity,
+        "points left out": "; ".join(provenance.notes) or "none",
+        "voxels fitted": ", ".join(counts),
+    }
+
+
+def _tube_columns(result: StudyResult) -> list[str]:
+    """Columns that tell tubes apart; those that say the same of all are left out."""
+    table = result.tube_table
+    if table.empty:
+        return []
+    told = {name: bool((table[name] != "").any()) for name in ("agent", "condition")}
+    told["replicate"] = table["replicate"].nunique() > 1
+    return ["tube", *(name for name, some in told.items() if some)]
+
+
+def _tubes(result: StudyResult) -> Iterator[Row]:
+    for row in result.tube_table.to_dict("records"):
+        remarks = ["left out: " + (row["reason"] or "no reason given")] if row["exclude"] else []
+        for code in str(row["flags"]).split():
+            quantity, _, kind = code.partition("_")
+            remarks.append(f"{quantity} {FLAGS[kind]}")
+        c = row["concentration_mM"]
+        yield {
+            **{name: row[name] for name in _tube_columns(result)},
+            "concentration": f"{c:g}" if np.isfinite(c) else "–",
+            "n_voxels": row["n_voxels"],
+            "measured": [
+                cell for time in result.maps for cell in _measured(row, time, RATE_OF[time])
+            ],
+            "remarks": remarks,
+            "excluded": row["exclude"],
+        }
+
+
+def _measured(row: Mapping[Any, Any], time: str, rate: str) -> tuple[str, str, str]:
+    if not np.isfinite(row[f"{time}_s"]):
+        return "–", "–", "–"
+    sd = row[f"{time}_sd_s"]
+    return (
+        _number(row[f"{time}_s"], row[f"{time}_stderr_s"], 1e3),
+        f"{1e3 * sd:.2g}" if np.isfinite(sd) and 1e3 * sd < 10 else f"{1e3 * sd:.0f}",
+        _number(row[f"{rate}_per_s"], row[f"{rate}_stderr_per_s"]),
+    )
+
+
+def _contrast(contrast: Contrast) -> Row:
+    def told(quantity: str, factor: float = 1.0, spec: str = ".1f") -> str:
+        mean, sd = factor * contrast.mean(quantity), factor * contrast.sd(quantity)
+        text = f"{mean:{spec}}" if math.isnan(sd) else f"{mean:{spec}} ± {sd:{spec}}"
+        return text.replace("-", "−")
+
+    return {
+        "name": contrast.name or "unnamed",
+        "noise": {"sd": "SD of air", "rayleigh": "SD of air / 0.655"}[contrast.noise_method],
+        "n_slices": contrast.n_slices,
+        "cells": [
+            *(told(f"SNR_{r}_{when}") for r in ("target", "reference") for when in ("pre", "post")),
+            *(told(f"CNR_relative_{when}", spec=".2f") for when in ("pre", "post")),
+            *(told(d, 100, ".1f") for d in ("dSNR_target", "dSNR_reference", "dCNR")),
+        ],
+    }
+
+
+# --- methods -------------------------------------------------------------------------------------
+
+
+def _methods(result: StudyResult) -> Iterator[str]:
+    """Paragraphs ready for a thesis: what was done, with which equations, and by whom."""
+    scans = [_scan_sentence(quantity, maps) for quantity, maps in result.maps.items()]
+    if scans:
+        yield " ".join([*scans, *_fit_sentences(result)])
+    if result.relaxivity is not None:
+        yield " ".join(_relaxivity_sentences(result))
+    if result.contrasts:
+        yield (
+            "SNR is the mean of a region over the SD of the noise in air "
+            "(over SD/√(2 − π/2) where marked so). CNR is relative to the target, "
+            "|SNR(target) − SNR(reference)|/SNR(target). ΔSNR and ΔCNR are |post − pre|/pre, "
+            "slice by slice; where there are several slices, mean ± SD over them is given."
+        )
+    yield (
+        f"Analysis: relaxometry {__version__} (Python {platform.python_version()}, "
+        f"NumPy {np.__version__})."
+    )
+
+
+def _scan_sentence(quantity: str, maps: ParameterMaps) -> str:
+    series, model = maps.series, maps.model
+    protocol = series.protocol
+    swept, times = protocol.swept, protocol.times
+    constant = [
+        f"{name} {range_text(name, getattr(protocol, name))}"
+        for name in ("TE", "TR")
+        if name != swept and getattr(protocol, name) is not None
+    ]
+    field = f" at {series.field_T:g} T" if series.field_T is not None else ""
+    size = " × ".join(f"{v:.3g}" for v in voxel_size(series.affine))
+    settings = ", ".join(
+        [
+            f"{len(times)} {QUANTITIES[swept].name}s of {range_text(swept, times)}",
+            *constant,
+            f"matrix {' × '.join(map(str, series.grid))}",
+            f"voxel {size} mm",
+        ]
+    )
+    shortest, longest = (1e3 * bound for bound in maps.bounds)
+    text = (
+        f"{quantity} was measured by {KINDS.get(series.kind, series.kind)}{field} ({settings}) "
+        f"and fitted with {model.equation} ({model.source}), {quantity} being searched from "
+        f"{shortest:.3g} to {longest:.6g} ms."
+    )
+    ratio = model.ratio(protocol)
+    if ratio is not None:
+        first, second = model.amplitudes
+        text += f" {second}/{first} was held between {ratio[0]:g} and {ratio[1]:g}."
+    if model.inverts and not series.signed:
+        text += " The signs of the magnitudes were found by trying every monotone pattern of them."
+    return text
+
+
+def _fit_sentences(result: StudyResult) -> Iterator[str]:
+    yield (
+        "Each fit is the exact nonlinear least-squares minimum, by variable projection "
+        "(Golub & Pereyra, SIAM J Numer Anal 10:413, 1973), with standard errors from "
+        "s²·(JᵀJ)⁻¹, s² = RSS/(n − p)."
+    )
+    for tubes in list(result.tubes.values())[:1]:
+        how = {"labels": "taken from a label image", "circles": "given as circles"}
+        counts = result.tube_table["n_voxels"]
+        margin = f", keeping {tubes.margin_mm:.2g} mm from the wall" if tubes.margin_mm else ""
+        yield (
+            f"The {len(tubes)} tubes were {how.get(tubes.source, tubes.source)}{margin} "
+            f"({counts.min()} to {counts.max()} voxels each); the fit of a tube's mean signal is "
+            "its value, and the SD is that between its voxels."
+        )
+
+
+def _relaxivity_sentences(result: StudyResult) -> Iterator[str]:
+    assert result.relaxivity is not None
+    lines = [line for fits in result.relaxivity.lines.values() for line in fits.values()]
+    methods = list(dict.fromkeys(line.method for line in lines))
+    symbols = list(dict.fromkeys(s for fits in result.relaxivity.lines.values() for s in fits))
+    equations = " and ".join(f"{s.upper()} = {s.upper()}(0) + {s}·c" for s in symbols)
+    ion = f" of {result.facts.concentration_of}" if result.facts.concentration_of else ""
+    points = sorted({line.n for line in lines})
+    count = f"{points[0]}" if len(points) == 1 else f"{points[0]} to {points[-1]}"
+    yield (
+        f"Relaxivities are the slopes of {equations} against the concentration c{ion}, by "
+        f"{' or '.join(_LINES[m] for m in methods)}, over {count} points each."
+    )
+    if set(methods) != {"ordinary"}:
+        yield (
+            "A rate's σ is the larger of the standard error of its fit and that of the mean over "
+            f"the tube's voxels (SD/√n), in quadrature with {100 * RELATIVE_FLOOR:g} % of the "
+            "rate; where the points scatter more than their σ, the errors of the line are "
+            "multiplied by √(χ²/ν)."
+        )
+    intervals = "Intervals are 95 %, by Student's t with n − 2 degrees of freedom"
+    if len(symbols) < 2:
+        yield f"{intervals}."
+        return
+    yield (
+        f"{intervals} (of r2/r1 with its error by the delta method). By r2/r1, an agent is a T1 "
+        f"agent below {T1_BELOW:g}, a T2 agent above {T2_ABOVE:g} and dual-mode between; where "
+        "the interval crosses a border, both are named."
+    )
