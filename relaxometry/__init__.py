@@ -51,74 +51,103 @@ _HOMES = {
 }
 
 __all__ = [
-    "analyse",
+    "MODELS",
     "Contrast",
     "CurveFit",
     "Estimate",
+    "FitError",
+    "GeometryError",
+    "InputError",
+    "ParameterMaps",
+    "Protocol",
+    "ProtocolError",
+    "Relaxivity",
+    "RelaxivityTable",
+    "RelaxometryError",
+    "Series",
+    "SignalModel",
+    "Status",
+    "Tubes",
+    "__version__",
+    "analyse",
     "find_tubes",
     "fit_curve",
     "fit_maps",
     "fit_tubes",
-    "FitError",
-    "GeometryError",
-    "InputError",
     "inspect",
     "measure_contrast",
-    "MODELS",
-    "ParameterMaps",
-    "Protocol",
-    "ProtocolError",
     "read",
     "read_all",
-    "Relaxivity",
     "relaxivity",
     "relaxivity_fit",
-    "RelaxivityTable",
-    "RelaxometryError",
     "report",
-    "Series",
-    "SignalModel",
     "snr",
-    "Status",
     "tube_table",
-    "Tubes",
     "tubes_from_circles",
     "tubes_from_labels",
     "write_maps",
     "write_study",
-    "__version__",
 ]
 
 if TYPE_CHECKING:
-    from .agents import RelaxivityTable as RelaxivityTable, relaxivity as relaxivity
-    from .contrast import Contrast as Contrast, measure_contrast as measure_contrast, snr as snr
+    from .agents import RelaxivityTable as RelaxivityTable
+    from .agents import relaxivity as relaxivity
+    from .bids import write_maps as write_maps
+    from .contrast import Contrast as Contrast
+    from .contrast import measure_contrast as measure_contrast
+    from .contrast import snr as snr
     from .errors import (
         FitError as FitError,
+    )
+    from .errors import (
         GeometryError as GeometryError,
+    )
+    from .errors import (
         InputError as InputError,
+    )
+    from .errors import (
         ProtocolError as ProtocolError,
+    )
+    from .errors import (
         RelaxometryError as RelaxometryError,
     )
     from .estimate import Estimate as Estimate
     from .fit import (
         CurveFit as CurveFit,
+    )
+    from .fit import (
         fit_curve as fit_curve,
+    )
+    from .fit import (
         fit_maps as fit_maps,
+    )
+    from .fit import (
         fit_tubes as fit_tubes,
     )
-    from .folder import inspect as inspect, read as read, read_all as read_all
-    from .maps import ParameterMaps as ParameterMaps, Status as Status
-    from .models import MODELS as MODELS, SignalModel as SignalModel
-    from .bids import write_maps as write_maps
-    from .regression import Relaxivity as Relaxivity, relaxivity_fit as relaxivity_fit
+    from .folder import inspect as inspect
+    from .folder import read as read
+    from .folder import read_all as read_all
+    from .maps import ParameterMaps as ParameterMaps
+    from .maps import Status as Status
+    from .models import MODELS as MODELS
+    from .models import SignalModel as SignalModel
+    from .regression import Relaxivity as Relaxivity
+    from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
     from .sample import write_study as write_study
-    from .series import Protocol as Protocol, Series as Series
+    from .series import Protocol as Protocol
+    from .series import Series as Series
     from .study import analyse as analyse
     from .tubes import (
         Tubes as Tubes,
+    )
+    from .tubes import (
         find_tubes as find_tubes,
+    )
+    from .tubes import (
         tubes_from_circles as tubes_from_circles,
+    )
+    from .tubes import (
         tubes_from_labels as tubes_from_labels,
     )
     from .tubetable import tube_table as tube_table

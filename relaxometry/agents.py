@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .regression import Method, Relaxivity, relaxivity_fit, t95
+from .sheet import yes
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ RELATIVE_FLOOR = 0.01
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
 BLANKS = ("", "blank", "control")
+#: Columns of a tube table that are read as text, whatever stands in them.
+TEXTS = ("agent", "condition", "reason", "exclude")
 
 
 def classify(ratio: float, ci95: tuple[float, float]) -> str:
-    """What an agent is by r2/r1 and its interval: T1 agent, dual-mode, T2 agent, or what it may be.
+    """What an agent is by r2/r1 and its interval: T1 agent, dual-mode, T2 agent.
 
-    Borders 5 and 8 as in the reviews (Yang et al., Small 2023; Li et al., Chem Biomed Imaging 2023).
+    Where the interval reaches over a border it may be more than one. Borders 5 and 8 as in the
+    reviews (Yang et al., Small 2023; Li et al., Chem Biomed Imaging 2023).
     """
     names = ("T1 agent", "dual-mode", "T2 agent")
     if not math.isfinite(ratio) or ratio <= 0:
@@ -171,11 +175,10 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
                 expected="agent, concentration_mM and R1_per_s, R2_per_s, T1_ms or T2_ms",
             )
     points = pd.DataFrame(index=table.index)
-    for text in ("agent", "condition", "reason"):
-        values = table[text] if text in table else pd.Series("", index=table.index)
-        points[text] = values.fillna("").astype(str).str.strip()
+    for text in TEXTS:
+        points[text] = _text(table, text)
     points["tube"] = table["tube"] if "tube" in table else np.arange(1, len(table) + 1)
-    points["exclude"] = table["exclude"].fillna(False).astype(bool) if "exclude" in table else False
+    points["exclude"] = [yes(text, "exclude") for text in points["exclude"]]
     points["concentration_mM"] = _column(table, "concentration_mM", np.nan)
     missing = points["concentration_mM"].isna() & ~points["exclude"]
     if missing.any():
@@ -226,6 +229,13 @@ def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
     return None, None, None
 
 
+def _text(table: pd.DataFrame, name: str) -> pd.Series[str]:
+    """A column as text, "" where a cell or all of it is missing."""
+    if name not in table:
+        return pd.Series("", index=table.index)
+    return table[name].astype(object).where(table[name].notna(), "").astype(str).str.strip()
+
+
 def _column(table: pd.DataFrame, name: str, default: float) -> Array:
     if name not in table:
         return np.full(len(table), default)
@@ -241,13 +251,16 @@ def _column(table: pd.DataFrame, name: str, default: float) -> Array:
 
 
 def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
-    left_out = []
     excluded = points["exclude"]
-    for tube, reason in points.loc[excluded, ["tube", "reason"]].itertuples(index=False):
-        left_out.append(f"tube {tube} left out as the sheet says: {reason or 'no reason given'}")
+    left_out = [
+        f"tube {tube} left out as the sheet says: {reason or 'no reason given'}"
+        for tube, reason in points.loc[excluded, ["tube", "reason"]].itertuples(index=False)
+    ]
     unknown = ~excluded & ~np.isfinite(points[rate])
-    for tube in points.loc[unknown, "tube"]:
-        left_out.append(f"tube {tube} left out of {RELAXIVITY_OF[rate]}: {rate} not determined")
+    left_out += [
+        f"tube {tube} left out of {RELAXIVITY_OF[rate]}: {rate} not determined"
+        for tube in points.loc[unknown, "tube"]
+    ]
     return points[~excluded & ~unknown], left_out
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +21,7 @@ OK, QUALITY, USAGE, BAD_INPUT, INTERNAL = 0, 1, 2, 3, 4
 app = typer.Typer(
     name="relaxometry",
     help="From MRI scans of contrast-agent phantoms to T1, T2, r1, r2 with honest errors.",
-    epilog="Exit codes: 0 done; 1 done, but a quality check failed; 2 usage; 3 bad input; 4 internal.",
+    epilog="Exit codes: 0 done; 1 a quality check failed; 2 usage; 3 bad input; 4 internal error.",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -81,7 +82,7 @@ def _finish(result: StudyResult, page: Path) -> None:
         raise typer.Exit(QUALITY)
 
 
-def _relaxivity_line(row: dict[str, object]) -> str:
+def _relaxivity_line(row: Mapping[Any, Any]) -> str:
     name = " ".join(str(row[key]) for key in ("agent", "condition") if row[key])
     parts = []
     for symbol in ("r1", "r2"):

@@ -1,4 +1,4 @@
-"""SNR and CNR of images with regions, and how an injection changes them, each by a named formula."""
+"""SNR and CNR of regions, and how an injection changes them, each by a named formula."""
 
 from __future__ import annotations
 
@@ -37,16 +37,26 @@ def snr(
     Raises
     ------
     InputError
-        If a region has fewer than two voxels, or the noise patch no scatter.
+        If a region has fewer than two voxels or values that are not finite, or the noise patch no
+        scatter.
     """
+    if method not in ("sd", "rayleigh"):
+        raise InputError(f"{method!r}", field="noise_method", expected="sd or rayleigh")
+    values = np.asarray(image, dtype=float)
     for name, mask in (("signal", region), ("noise", noise)):
+        if mask.shape != values.shape:
+            raise GeometryError(
+                f"shape {mask.shape}", field=f"{name} region", expected=f"that of the image {values.shape}"
+            )
         if mask.sum() < 2:
             raise InputError(f"{int(mask.sum())} voxels", field=f"{name} region", expected="≥ 2")
-    sd = float(np.std(np.asarray(image, dtype=float)[noise], ddof=1))
+        if not np.isfinite(values[mask]).all():
+            raise InputError("NaN or infinity in it", field=f"{name} region")
+    sd = float(np.std(values[noise], ddof=1))
     if not sd > 0:
         raise InputError("no scatter", field="noise region", expected="air with noise in it")
     sigma = sd if method == "sd" else sigma_from_air(sd=sd)
-    return float(np.mean(np.asarray(image, dtype=float)[region])) / sigma
+    return float(np.mean(values[region])) / sigma
 
 
 def cnr_relative(snr_target: float, snr_reference: float) -> float:
@@ -144,8 +154,6 @@ def measure_contrast(
     InputError, GeometryError
         If grids differ, a label is missing, or a change would divide by zero.
     """
-    if noise_method not in ("sd", "rayleigh"):
-        raise InputError(f"{noise_method!r}", field="noise_method", expected="sd or rayleigh")
     labels, before, after = (_volume(a) for a in (regions, pre, post))
     if not labels.shape == before.shape == after.shape:
         raise GeometryError(

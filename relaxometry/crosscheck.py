@@ -92,7 +92,8 @@ def _minimise(
     def curve(p: Any, stretch: float = 1.0) -> Array:
         values = [p[name].value for name in model.amplitudes]
         T = np.array([p[model.time].value * stretch])
-        return model.signal(protocol, T, np.array([values]))[0]
+        S: Array = model.signal(protocol, T, np.array([values]))[0]
+        return S
 
     def residual(p: Any) -> Array:
         S = curve(p)
@@ -140,7 +141,7 @@ def _start(
 
 
 def lmfit_report(result: Any) -> str:
-    """lmfit's fit report: values, errors and correlations."""
+    """Lmfit's fit report: values, errors and correlations."""
     import lmfit
 
     return str(lmfit.fit_report(result))

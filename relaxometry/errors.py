@@ -1,4 +1,4 @@
-"""The errors a user can meet: each says what was found, where, what was expected and how to mend it."""
+"""The errors a user can meet: what was found, where, what was expected, how to mend it."""
 
 from __future__ import annotations
 

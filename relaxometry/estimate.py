@@ -71,6 +71,8 @@ class Estimate:
         """Value ± stderr in the unit people read; the error to two digits, the value to match."""
         if np.ndim(self.value):
             raise TypeError("only a scalar Estimate can be formatted")
+        if math.isnan(self.value):
+            return "not determined"
         quantity = QUANTITIES.get(self.symbol)
         factor = quantity.people_factor if quantity else 1.0
         unit = f" {quantity.people_unit}" if quantity and quantity.people_unit else ""
@@ -92,17 +94,15 @@ class Estimate:
 
 
 def _plus_minus(value: float, stderr: float, spec: str) -> str:
-    if math.isnan(value):
-        return "not determined"
     if spec:
         text, error = format(value, spec), format(stderr, spec)
     elif math.isfinite(stderr) and stderr > 0:
-        digits = 1 - math.floor(math.log10(stderr))
+        digits = 1 - int(f"{stderr:.1e}".partition("e")[2])  # after rounding: 0.0996 is 0.10
         if digits > 8 or digits < -6:
             text, error = f"{value:.6g}", f"{stderr:.2g}"
         else:
             decimals = max(digits, 0)
-            text = f"{round(value, digits):.{decimals}f}"
+            text = f"{round(value, digits) + 0.0:.{decimals}f}"  # + 0.0: no −0.00
             error = f"{round(stderr, digits):.{decimals}f}"
     else:
         text, error = f"{value:.4g}", f"{stderr:.2g}"

@@ -162,6 +162,13 @@ def _bounds(model: SignalModel, protocol: Protocol, bounds: Bounds | None) -> Bo
     low, high = bounds or model.bounds(protocol)
     if not 0 < low < high < np.inf:
         raise FitError(f"{low:g} … {high:g} s", field="bounds", expected="0 < lowest < highest")
+    for T in (low, high):
+        if not np.linalg.norm(model.basis(protocol, np.array([T])), axis=1).all():
+            raise FitError(
+                f"{T:g} s",
+                field="bounds",
+                expected=f"a range of {model.time} in which {model.name} has a signal",
+            )
     return float(low), float(high)
 
 
@@ -175,7 +182,7 @@ def _solver(model: SignalModel, protocol: Protocol, bounds: Bounds, magnitude: b
 
 
 def _parameters(model: SignalModel, solution: Solution) -> dict[str, tuple[Array, Array]]:
-    """Value and standard error of every parameter of a model, (V,) each, as the solver left them."""
+    """Value and standard error (V,) of every parameter of a model, as the solver left them."""
     variance = np.diagonal(solution.covariance, axis1=1, axis2=2)
     stderr = np.sqrt(variance)
     found = {model.time: (solution.T, stderr[:, 0])}
@@ -239,7 +246,7 @@ class CurveFit:
     def curve(self, protocol: Protocol | None = None) -> Array:
         """The fitted signal (n,) at a protocol, default the measured one; as measured, |S| or S."""
         T = np.array([self.raw[self.model.time].value])
-        S = self.model.signal(protocol or self.protocol, T, self.amplitudes[None])[0]
+        S: Array = self.model.signal(protocol or self.protocol, T, self.amplitudes[None])[0]
         folded = self.model.inverts and self.polarity == "magnitude"
         return np.abs(S) if folded else S
 
@@ -315,10 +322,16 @@ def fit_curve(
 
     Raises
     ------
-    FitError, ProtocolError
+    InputError, FitError, ProtocolError
         If these do not fit together, or a magnitude is negative.
     """
     chosen = as_model(model)
+    for name, choice, choices in (
+        ("engine", engine, ("own", "lmfit")),
+        ("polarity", polarity, ("magnitude", "signed")),
+    ):
+        if choice not in choices:
+            raise InputError(f"{choice!r}", field=name, expected=" or ".join(choices))
     given = times if isinstance(times, Protocol) else Protocol(**{chosen.reads[0]: times})
     y = np.array(signal, dtype=np.float64)
     if y.shape != (len(given),):

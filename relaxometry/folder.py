@@ -14,18 +14,8 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .geometry import Affine, voxel_size
-from .images import (
-    Image,
-    LeftOut,
-    Polarity,
-    Scan,
-    Times,
-    load,
-    polarity_of,
-    scans,
-    stack_voxels,
-    stacked,
-)
+from .images import Image, LeftOut, Polarity, polarity_of, stack_voxels, stacked
+from .scans import Scan, Times, load, scans
 from .series import SWEEPABLE, Protocol, Series, kind_of, range_text
 from .units import QUANTITIES
 

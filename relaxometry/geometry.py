@@ -22,7 +22,10 @@ _SHOWN = {
 
 def checked_affine(affine: Any) -> Affine:
     """A 4×4 float affine (voxel → mm), read-only; raises `GeometryError` unless it is usable."""
-    matrix = np.array(affine, dtype=np.float64)
+    try:
+        matrix = np.array(affine, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise GeometryError("affine is not numeric", field="affine") from None
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise GeometryError("affine is not a finite 4×4 matrix", field="affine")
     if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:

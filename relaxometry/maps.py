@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,8 @@ class Status(IntEnum):
 
 def determined(status: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Where a status stands for a value that may be used."""
-    return (status == Status.OK) | (status == Status.AT_EDGE)
+    known: NDArray[np.bool_] = (status == Status.OK) | (status == Status.AT_EDGE)
+    return known
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -78,7 +79,7 @@ class ParameterMaps:
     bounds: tuple[float, float]
 
     def __post_init__(self) -> None:
-        arrays = [a for pair in self.raw.values() for a in pair]
+        arrays: list[NDArray[Any]] = [a for pair in self.raw.values() for a in pair]
         for array in [*arrays, self.rmse, self.rsquared, self.status]:
             if array.shape != self.series.grid:
                 raise GeometryError(

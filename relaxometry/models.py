@@ -80,7 +80,7 @@ class SignalModel(ABC):
         return None
 
     def derived(self, amplitudes: Array, covariance: Array) -> dict[str, tuple[Array, Array]]:
-        """What follows from amplitudes (…, p) and their covariance (…, p, p): name → value, stderr."""
+        """What follows from amplitudes (…, p) and covariance (…, p, p): name → value, stderr."""
         return {}
 
     def signal(self, protocol: Protocol, T: Array, amplitudes: Array) -> Array:
@@ -88,7 +88,8 @@ class SignalModel(ABC):
         T, amplitudes = np.asarray(T, dtype=float), np.asarray(amplitudes, dtype=float)
         columns = self.basis(protocol, T.ravel())
         flat = np.einsum("gnp,gp->gn", columns, amplitudes.reshape(T.size, -1))
-        return flat.reshape(*T.shape, -1)
+        signal: Array = flat.reshape(*T.shape, -1)
+        return signal
 
     def check(self, protocol: Protocol) -> None:
         """Raise `ProtocolError` unless the protocol sweeps what the model reads."""
@@ -115,7 +116,8 @@ class SpinEchoDecay(SignalModel):
     source = "Carr & Purcell, Phys Rev 94:630 (1954); Meiboom & Gill, Rev Sci Instrum 29:688 (1958)"
 
     def basis(self, protocol: Protocol, T: Array) -> Array:
-        return np.exp(-protocol.TE / T[:, None])[..., None]
+        decay: Array = np.exp(-protocol.TE / T[:, None])
+        return decay[..., None]
 
 
 class InversionRecovery(SignalModel):
@@ -165,7 +167,8 @@ class SaturationRecovery(SignalModel):
     source = "Bernstein, King & Zhou, Handbook of MRI Pulse Sequences (2004), 14.1"
 
     def basis(self, protocol: Protocol, T: Array) -> Array:
-        return -np.expm1(-protocol.TR / T[:, None])[..., None]
+        recovery: Array = -np.expm1(-protocol.TR / T[:, None])
+        return recovery[..., None]
 
 
 MODELS: tuple[SignalModel, ...] = (SpinEchoDecay(), InversionRecovery(), SaturationRecovery())

@@ -163,7 +163,8 @@ def _relaxivity(result: StudyResult) -> Iterator[Row]:
 def _acquisition(maps: Mapping[str, ParameterMaps]) -> list[tuple[str, list[str]]]:
     """Rows of the acquisition table: what, and its value for each series."""
     columns = [_scan(one) for one in maps.values()]
-    return [(label, [column[label] for column in columns]) for label in (columns or [{}])[0]]
+    rows = [(label, [column[label] for column in columns]) for label in (columns or [{}])[0]]
+    return [(label, values) for label, values in rows if set(values) != {"–"}]
 
 
 def _scan(maps: ParameterMaps) -> dict[str, str]:
@@ -292,11 +293,11 @@ def _scan_sentence(quantity: str, maps: ParameterMaps) -> str:
             f"voxel {size} mm",
         ]
     )
-    shortest, longest = (1e3 * bound for bound in maps.bounds)
+    shortest, longest = maps.bounds
     text = (
         f"{quantity} was measured by {KINDS.get(series.kind, series.kind)}{field} ({settings}) "
         f"and fitted with {model.equation} ({model.source}), {quantity} being searched from "
-        f"{shortest:.3g} to {longest:.6g} ms."
+        f"{1e3 * shortest:.3g} ms to {longest:.3g} s."
     )
     ratio = model.ratio(protocol)
     if ratio is not None:

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from .fit import CurveFit
-from .geometry import Affine, shown, shown_position, voxel_size
+from .geometry import Affine, shown, voxel_size
 from .maps import ParameterMaps, Status, determined
 from .series import SWEEPABLE, Protocol, Series
 from .tubes import Tubes
@@ -58,6 +58,7 @@ _MARKERS, _DASHES = "osD^v", ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 _COLOUR_MAPS = {"T1": "lipari", "R1": "lipari", "T2": "navia", "R2": "navia"}
 _NOTHING = "#dcdcdc"  # where there is no value
 _WIDTH, _PICTURE_HEIGHT = 7.2, 2.4  # inches
+_NUMBER_SIZE = 6.5  # points
 _LOG_FROM = 30  # a time axis that spans more than this factor is logarithmic
 
 
@@ -82,19 +83,19 @@ def _written(figure: Figure, kind: Literal["svg", "png"], metadata: dict[str, No
 
 
 @rc_context(STYLE)
-def tube_overlay(series: Series, tubes: Tubes, z: int | None = None) -> Figure:
+def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     """Root sum of squares of a series, with the outline of what is measured of each tube.
+
+    The slice with most of the tubes is shown.
 
     Parameters
     ----------
     series : Series
     tubes : Tubes
         Carried to the grid of the series.
-    z : int, optional
-        Slice; default the one with most of the tubes.
     """
     here = tubes.on(series)
-    z = fullest_slice(here.mask) if z is None else z
+    z = fullest_slice(here.mask)
     image = shown(series.root_sum_of_squares()[:, :, z], series.affine)
     labels = shown(here.labels[:, :, z], series.affine)
     figure, ax = _picture(image.shape, series.affine)
@@ -104,16 +105,19 @@ def tube_overlay(series: Series, tubes: Tubes, z: int | None = None) -> Figure:
     # Dark under light: a line that shows on bright tubes as on dark ones.
     for colour, width in (("#000000", 1.4), ("#56B4E9", 0.7)):
         ax.add_patch(PathPatch(borders, fill=False, edgecolor=colour, linewidth=width))
+    pixel = 72 * _PICTURE_HEIGHT / labels.shape[0]  # in points
     for number in here.numbers:
-        places = np.argwhere(here.voxels(number)[:, :, z])
-        if places.size:
-            column, row = shown_position(places.mean(axis=0), series.grid, series.affine)
-            _halo(ax, float(column), float(row), str(number))
+        rows, columns = np.nonzero(labels == number)
+        if rows.size:
+            # A number that would hide its tube stands on top of it.
+            beside = (np.ptp(rows) + 1) * pixel < 2 * _NUMBER_SIZE
+            row = rows.min() - 1 if beside else rows.mean()
+            _number(ax, columns.mean(), row, str(number), "bottom" if beside else "center")
     return figure
 
 
 @rc_context(STYLE)
-def parameter_map(maps: ParameterMaps, name: str, z: int | None = None) -> Figure:
+def parameter_map(maps: ParameterMaps, name: str, tubes: Tubes | None = None) -> Figure:
     """A map in the unit people read, with a colour bar; grey where nothing was determined.
 
     Parameters
@@ -121,16 +125,18 @@ def parameter_map(maps: ParameterMaps, name: str, z: int | None = None) -> Figur
     maps : ParameterMaps
     name : str
         Which map, e.g. ``"T2"`` (ms) or ``"R2"`` (s⁻¹).
-    z : int, optional
-        Slice; default the one with most values.
+    tubes : Tubes, optional
+        What the colours are for: they span the values in the tubes, in the slice with most of them.
     """
     from cmcrameri import cm
 
     quantity = QUANTITIES[name]
-    z = fullest_slice(determined(maps.status)) if z is None else z
-    values = shown(maps[name].value[:, :, z] * quantity.people_factor, maps.series.affine)
+    within = determined(maps.status) if tubes is None else tubes.on(maps.series).mask
+    z = fullest_slice(within)
+    plane = maps[name].value[:, :, z] * quantity.people_factor
+    values = shown(plane, maps.series.affine)
     colours = getattr(cm, _COLOUR_MAPS.get(name, "batlow")).with_extremes(bad=_NOTHING)
-    low, high = _limits(values)
+    low, high = _limits(plane[within[:, :, z]])
     bar_width = 0.72
     figure, ax = _picture(values.shape, maps.series.affine, beside=bar_width)
     drawn = ax.imshow(
@@ -177,16 +183,18 @@ def _borders(labels: NDArray[Any]) -> Path:
     return Path(edges.reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(edges)))
 
 
-def _halo(ax: Axes, column: float, row: float, text: str) -> None:
+def _number(
+    ax: Axes, column: float, row: float, text: str, va: Literal["bottom", "center"]
+) -> None:
     ax.text(
         column,
         row,
         text,
         color="white",
-        fontsize=7,
+        fontsize=_NUMBER_SIZE,
         fontweight="bold",
         ha="center",
-        va="center",
+        va=va,
         path_effects=[withStroke(linewidth=1.6, foreground="black")],
     )
 
@@ -280,7 +288,7 @@ def _tube_name(row: Mapping[Any, Any]) -> str:
     agent = " ".join(str(row[k]) for k in ("agent", "condition") if row[k])
     agent = agent if len(agent) <= 16 else f"{agent[:15]}…"
     c = row["concentration_mM"]
-    amount = f"{c:g} mM" if np.isfinite(c) and not (c == 0 and agent) else ""
+    amount = f"{c:g} mM" if c > 0 else ""
     content = ", ".join(part for part in (agent, amount) if part)
     return f"{row['tube']}: {content}" if content else f"tube {row['tube']}"
 

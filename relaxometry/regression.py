@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from .estimate import Estimate
 
 Array = NDArray[np.float64]
 Method = Literal["auto", "ordinary", "weighted", "york"]
+METHODS = get_args(Method)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -59,14 +60,16 @@ class Relaxivity:
 
     def line(self, concentration: ArrayLike) -> Array:
         """R at these concentrations (mM), s⁻¹."""
-        return self.R0.value + self.r.value * np.asarray(concentration, dtype=float)
+        R: Array = self.R0.value + self.r.value * np.asarray(concentration, dtype=float)
+        return R
 
     def band(self, concentration: ArrayLike) -> Array:
         """Half-width of the 95 % confidence band of the line, s⁻¹."""
         c = np.asarray(concentration, dtype=float)
         design = np.stack([np.ones_like(c), c], axis=-1)
         variance = np.einsum("...i,ij,...j->...", design, self.covariance, design)
-        return t95(self.dof) * np.sqrt(variance)
+        half: Array = t95(self.dof) * np.sqrt(variance)
+        return half
 
     def __repr__(self) -> str:
         low, high = self.ci95
@@ -132,14 +135,19 @@ def relaxivity_fit(
     for name, values in (("rate", R), ("stderr", sigma), ("concentration_sd", c_sd)):
         if values is not None and values.shape != c.shape:
             raise InputError(f"{values.size} values", field=name, expected=f"{c.size} of them")
-    if (c < 0).any():
-        raise InputError(f"{c.min():g} mM", field="concentration", expected="none below 0")
+    for name, values in (("concentration", c), ("concentration_sd", c_sd)):
+        if values is not None and (values < 0).any():
+            raise InputError(f"{values.min():g} mM", field=name, expected="none below 0")
     if np.unique(c).size < 2:
         raise InputError(
             f"{np.unique(c).size} different concentration", expected="at least two for a line"
         )
     if sigma is not None and (sigma <= 0).any():
         raise InputError(f"an error of {sigma.min():g}", field="stderr", expected="above 0")
+    if intercept is not None and not math.isfinite(intercept):
+        raise InputError(f"{intercept!r}", field="intercept", expected="a finite rate in s⁻¹")
+    if method not in METHODS:
+        raise InputError(f"{method!r}", field="method", expected=", ".join(METHODS))
     if method == "auto":
         both = c_sd is not None and sigma is not None and bool((c_sd > 0).any())
         method = "york" if both else "weighted" if sigma is not None else "ordinary"

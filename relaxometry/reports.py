@@ -114,8 +114,7 @@ def _figures(result: StudyResult) -> dict[str, Figure]:
         figures["tubes"] = plots.tube_overlay(result.maps[shown].series, result.tubes[shown])
     for quantity, maps in result.maps.items():
         tubes = result.tubes.get(quantity)
-        z = plots.fullest_slice(tubes.mask) if tubes else None
-        figures[f"{quantity}_map"] = plots.parameter_map(maps, quantity, z)
+        figures[f"{quantity}_map"] = plots.parameter_map(maps, quantity, tubes)
         if tubes:
             figures[f"{quantity}_curves"] = plots.curve_panel(
                 result.curves[quantity], tubes, _flagged(result, quantity)

@@ -63,9 +63,8 @@ class Protocol:
             object.__setattr__(self, name, full)
 
     def __len__(self) -> int:
-        return next(
-            getattr(self, name).size for name in SWEEPABLE if getattr(self, name) is not None
-        )
+        known = (getattr(self, name) for name in SWEEPABLE)
+        return len(next(values for values in known if values is not None))
 
     @property
     def varying(self) -> tuple[str, ...]:
@@ -216,7 +215,12 @@ class Series:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        signal = np.asarray(self.signal, dtype=np.float32)
+        signal = np.asarray(self.signal)
+        if signal.dtype.kind not in "biuf":
+            raise InputError(
+                f"signal of type {signal.dtype}", expected="real numbers: magnitudes or signed data"
+            )
+        signal = signal.astype(np.float32, copy=False)
         if signal.ndim == 3:
             signal = signal[:, :, np.newaxis, :]
         if signal.ndim != 4 or 0 in signal.shape:
@@ -258,9 +262,11 @@ class Series:
             If there is no such point, or no reason is given.
         """
         n = len(self.protocol)
-        wrong = [p for p in points if not 1 <= p <= n]
+        wrong = [p for p in points if p not in range(1, n + 1)]
         if wrong:
             raise InputError(f"no point {wrong[0]}", expected=f"numbers from 1 to {n}")
+        if not points:
+            return self
         if not reason:
             raise InputError("points dropped without a reason", hint="say why, e.g. in drop_reason")
         left_out = {p - 1 for p in points}
@@ -276,7 +282,7 @@ class Series:
         )
 
     def root_sum_of_squares(self) -> NDArray[np.float32]:
-        """(x, y, z) image bright wherever any echo or TI has signal, short T2 and nulls included."""
+        """(x, y, z) image bright wherever any point has signal, short T2 and nulls included."""
         image: NDArray[np.float32] = np.sqrt(np.einsum("xyzn,xyzn->xyz", self.signal, self.signal))
         return image
 

@@ -249,7 +249,7 @@ class _Table:
         text = self.take(key, str)
         if not text:
             raise InputError("missing", field=self.key(key), expected="a path")
-        path = self.folder / text
+        path = self.folder / str(text)
         if not path.exists():
             raise InputError(
                 f"{text!r} does not exist",

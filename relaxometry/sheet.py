@@ -112,7 +112,7 @@ def _parsed(table: pd.DataFrame) -> pd.DataFrame:
         ]
     if "exclude" in table:
         sheet["exclude"] = [
-            _yes(text, f"exclude of tube {tube}")
+            yes(text, f"exclude of tube {tube}")
             for tube, text in zip(tubes, table["exclude"], strict=True)
         ]
     missing = sheet["concentration_mM"].isna() & ~sheet["exclude"]
@@ -151,7 +151,8 @@ def _whole(text: str, field: str) -> int:
     return int(value)
 
 
-def _yes(text: str, field: str) -> bool:
+def yes(text: str, field: str) -> bool:
+    """Whether a cell of a sheet says yes or no; raises `InputError` for anything else."""
     if text.lower() not in (*_YES, *_NO):
         raise InputError(f"{text!r}", field=field, expected="yes or no")
     return text.lower() in _YES

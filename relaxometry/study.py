@@ -11,13 +11,13 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from .agents import TEXTS, RelaxivityTable, relaxivity
 from .contrast import Contrast, measure_contrast
 from .errors import InputError
 from .fit import CurveFit, fit_maps, fit_tubes
 from .folder import read, read_image
 from .maps import ParameterMaps
 from .models import as_model, model_for
-from .agents import RelaxivityTable, relaxivity
 from .series import Series
 from .settings import (
     ContrastSettings,
@@ -150,7 +150,9 @@ def analyse_table(table: str | Path) -> StudyResult:
     """
     path = Path(table)
     try:
-        frame = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
+        frame = pd.read_csv(
+            path, encoding="utf-8-sig", skipinitialspace=True, dtype=dict.fromkeys(TEXTS, str)
+        )
     except FileNotFoundError:
         raise InputError("no such file", path=path, expected="a CSV table") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -1,4 +1,4 @@
-"""`Tubes`: which voxels belong to which tube, and what is in it; finding, ordering, carrying them."""
+"""`Tubes`: which voxels belong to which tube; finding, ordering and carrying them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class Tubes:
 
     def voxels(self, tube: int) -> NDArray[np.bool_]:
         """(x, y, z), True in this tube."""
-        return self.labels == tube
+        inside: NDArray[np.bool_] = self.labels == tube
+        return inside
 
     def with_sheet(self, sheet: pd.DataFrame | str | Path) -> Tubes:
         """The same regions with another sheet (a table or a CSV file)."""
@@ -197,7 +198,7 @@ def tubes_from_circles(
         inside = (x - cx) ** 2 + (y - cy) ** 2 <= (radius - margin_mm) ** 2
         if radius <= margin_mm or not inside.any():
             raise InputError(
-                f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm holds no voxel",
+                f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm, is empty",
                 field="circles",
                 expected=f"circles within {(nx - 1) * dx:.4g} × {(ny - 1) * dy:.4g} mm",
             )

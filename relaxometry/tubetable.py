@@ -22,7 +22,7 @@ FLAGS = {
     "not_converged": "did not converge",
     "low_signal": "has no signal to fit",
     "non_finite": "has NaN or infinity in the data",
-    "at_edge": "was found with the inversion efficiency at its bound: less sure than its error says",
+    "at_edge": "has the inversion efficiency at its bound: it is less sure than its error says",
     "short": "is below half the shortest time measured: poorly determined",
     "long": "is above three times the longest time measured: poorly determined",
     "imprecise": "is known to no better than 20 %: noise or the noise floor decides it",
@@ -94,9 +94,9 @@ def _judge(fit: CurveFit, n_voxels: int) -> Sequence[str]:
     """Codes of what is doubtful about a tube's fit."""
     codes = [] if fit.status is Status.OK else [fit.status.name.lower()]
     T, times = fit[fit.model.time].value, fit.protocol.times
-    if T < times[times > 0].min() / 2:
+    if times[times > 0].min() / 2 > T:
         codes.append("short")
-    if T > 3 * times.max():
+    if 3 * times.max() < T:
         codes.append("long")
     if fit[fit.model.time].stderr > 0.2 * T:
         codes.append("imprecise")

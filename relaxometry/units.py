@@ -93,8 +93,8 @@ RATE_OF = {"T1": "R1", "T2": "R2", "T2star": "R2star"}
 TIME_OF = {rate: time for time, rate in RATE_OF.items()}
 RELAXIVITY_OF = {"R1": "r1", "R2": "r2"}
 
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-_TIME_TEXT = re.compile(r"\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|[+-]?\.\d+)\s*([a-zµ]*)\s*\Z")
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}  # micro sign and Greek mu
+_TIME_TEXT = re.compile(r"\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|[+-]?\.\d+)\s*([a-zµμ]*)\s*\Z")
 
 
 def seconds(time: str | float) -> float:

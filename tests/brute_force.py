@@ -1,7 +1,8 @@
-"""An independent search for the least-squares minimum: dense grid over T, every sign pattern, polish.
+"""An independent search for the least-squares minimum.
 
-Nothing here is shared with `relaxometry.solve`: amplitudes come from the normal equations at each T,
-the cone of allowed amplitudes from its edges, and the polish from a scalar minimiser.
+A dense grid over T, every sign pattern, and a polish. Nothing is shared with `relaxometry.solve`:
+amplitudes come from the normal equations at each T, the cone of allowed amplitudes from its edges,
+and the polish from a scalar minimiser.
 """
 
 from __future__ import annotations

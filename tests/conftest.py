@@ -15,7 +15,9 @@ def real_data() -> Path:
     """Folder of real scans, which are not part of the repository."""
     folder = Path(os.environ.get("RELAXOMETRY_DATA", REPOSITORY.parent / "shared" / "data"))
     if not (folder / "system_phantom" / "expected.json").is_file():
-        pytest.skip(f"real scans not found in {folder.name!r}; set RELAXOMETRY_DATA to their folder")
+        pytest.skip(
+            f"real scans not found in {folder.name!r}; set RELAXOMETRY_DATA to their folder"
+        )
     return folder
 
 

@@ -146,9 +146,7 @@ def test_errors_cover_the_truth(model):
     known = maps.status.ravel() == rx.Status.OK
     assert known.mean() > 0.99
     dof = len(protocol) - 1 - len(model.amplitudes)
-    true = {model.time: T} | dict(
-        zip(model.amplitudes, amplitudes_of(model, size).T, strict=True)
-    )
+    true = {model.time: T} | dict(zip(model.amplitudes, amplitudes_of(model, size).T, strict=True))
     for name, value in true.items():
         estimate = maps[name]
         off = np.abs(estimate.value.ravel() - value)
@@ -213,8 +211,8 @@ def test_a_model_says_what_it_is(model):
     assert model.source
     columns = model.basis(protocol_of(model), np.array([0.1, 1.0]))
     assert columns.shape == (2, len(protocol_of(model)), len(model.amplitudes))
+    other = next(p for swept, p in PROTOCOLS.items() if swept != model.reads[0])
     with pytest.raises(rx.ProtocolError, match="sweep of"):
-        other = next(p for swept, p in PROTOCOLS.items() if swept != model.reads[0])
         rx.fit_curve(other, np.ones(len(other)), model)
 
 

@@ -15,9 +15,9 @@ from relaxometry import nifti
 from relaxometry.bids import write_labels, write_maps, write_series
 from relaxometry.errors import GeometryError, InputError
 from relaxometry.folder import read
-from relaxometry.images import assemble
 from relaxometry.maps import ParameterMaps, Status
 from relaxometry.models import MODELS
+from relaxometry.scans import assemble
 from relaxometry.series import Protocol, Series
 
 AFFINE = np.array([[0, -2, 0, 10], [1.5, 0, 0, -20], [0, 0, 4, 5], [0, 0, 0, 1]], dtype=float)

@@ -35,8 +35,8 @@ def test_truth_of_the_default_phantom() -> None:
     assert (blank.concentration_mM, blank.R1, blank.R2) == (0.0, 0.40, 9.0)
     rates = {t.number: (t.R1, t.R2) for t in phantom.tubes}
     assert rates[1] == pytest.approx((0.40 + 2.8 * 0.4, 9 + 70.2 * 0.4))
-    assert rates[11] == pytest.approx((0.40 + 0.8 * 0.4, 9 + 533.4 * 0.4))
-    assert rates[15] == pytest.approx((0.40 + 0.8 * 0.025, 9 + 533.4 * 0.025))
+    assert rates[11] == pytest.approx((0.40 + 1.5 * 0.4, 9 + 533.4 * 0.4))
+    assert rates[15] == pytest.approx((0.40 + 1.5 * 0.025, 9 + 533.4 * 0.025))
     assert (phantom.tubes[1].x - first.x, phantom.tubes[4].y - first.y) == (9.0, 9.0)
     # The grid is centred on an axial slice that is centred on the origin.
     centre = np.mean([(t.x, t.y) for t in phantom.tubes], axis=0) / phantom.voxel

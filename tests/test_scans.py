@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from relaxometry.errors import GeometryError, InputError, ProtocolError
-from relaxometry.images import Image, assemble, scans
+from relaxometry.images import Image
+from relaxometry.scans import assemble, scans
 
 # As on the Siemens scan of the system phantom, ms.
 SIEMENS_TI = (50, 100, 200, 400, 600, 800)

@@ -1,0 +1,274 @@
+"""The header of one DICOM image: an allow-list of tags, checked numbers, and what they mean."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .geometry import Affine
+from .images import KEYWORDS, hint_by_hand
+from .series import Sequence_
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# All that is ever read: physics, geometry, and what tells one acquisition from another.
+TAGS = {
+    "ImageType": 0x00080008,
+    "Manufacturer": 0x00080070,
+    "SeriesDescription": 0x0008103E,
+    "ComplexImageComponent": 0x00089208,
+    "ScanningSequence": 0x00180020,
+    "SequenceName": 0x00180024,
+    "SliceThickness": 0x00180050,
+    "RepetitionTime": 0x00180080,
+    "EchoTime": 0x00180081,
+    "InversionTime": 0x00180082,
+    "ImagingFrequency": 0x00180084,
+    "MagneticFieldStrength": 0x00180087,
+    "SpacingBetweenSlices": 0x00180088,
+    "FlipAngle": 0x00181314,
+    "SeriesInstanceUID": 0x0020000E,
+    "SeriesNumber": 0x00200011,
+    "InstanceNumber": 0x00200013,
+    "ImagePositionPatient": 0x00200032,
+    "ImageOrientationPatient": 0x00200037,
+    "SamplesPerPixel": 0x00280002,
+    "NumberOfFrames": 0x00280008,
+    "Rows": 0x00280010,
+    "Columns": 0x00280011,
+    "PixelSpacing": 0x00280030,
+    "BitsAllocated": 0x00280100,
+    "RescaleIntercept": 0x00281052,
+    "RescaleSlope": 0x00281053,
+    # Private elements, each with the name of its maker: by that a reader knows their type.
+    "GE maker": 0x00430010,
+    "GE image type": 0x0043102F,
+    "Philips maker": 0x20050010,
+    "Philips scale slope": 0x2005100E,
+}
+_MHZ_PER_T = 42.5775
+# No compressed image is larger than this many times its file.
+_MOST_INFLATED = 1000
+_COMPONENTS = {"M": "M", "R": "R", "I": "I", "P": "P"} | {
+    "MAGNITUDE": "M", "REAL": "R", "IMAGINARY": "I", "PHASE": "P"
+}  # fmt: skip
+_GE_COMPONENTS = {0: "M", 1: "P", 2: "R", 3: "I"}
+_UNFIT_TYPES = {
+    r"LOCALIZER": "a localiser",
+    r"MOSAIC": "a mosaic of slices",
+    r"(.*[ _])?MAP|ADC|MPR|MIP|MINIP|PROJECTION IMAGE|SUBTRACTION": "computed from other images",
+}
+# Bruker says only "research mode", and the method in the name of the sequence.
+_BRUKER_SEQUENCES: dict[str, Sequence_] = {
+    r"MGE|FLASH|FISP|GEFC|UTE|ZTE": "GE",
+    r"MSME|RARE|SE": "SE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The values of one image by keyword; DICOM libraries do not check numbers, so this does.
+
+    Attributes
+    ----------
+    path : Path
+        File it is from, as the user gave it.
+    values : mapping of str to object
+        As the library gives them; keys are those of :data:`TAGS`.
+    compressed : bool
+        Whether the pixels take less room in the file than in memory.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    compressed: bool = False
+
+    def __getitem__(self, keyword: str) -> Any:
+        return self.values.get(keyword)
+
+    def words(self, keyword: str) -> list[str]:
+        """Words of a code or a name; none where there is nothing."""
+        value = self[keyword]
+        return [] if value is None else [str(word).strip() for word in np.atleast_1d(value)]
+
+    def numbers(self, keyword: str, count: int) -> NDArray[np.float64] | None:
+        """Finite numbers; None where there is nothing; raises `InputError` for anything else."""
+        value = self[keyword]
+        if isinstance(value, bytes) and len(value) == 4:  # a private float of unknown type
+            value = struct.unpack("<f", value)[0]
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        parts = [value] if isinstance(value, (str, bytes)) or np.ndim(value) == 0 else list(value)
+        real = all(isinstance(part, (int, float)) and np.isfinite(part) for part in parts)
+        if not real or len(parts) != count:
+            found = repr(value) if isinstance(value, str) else str(value)
+            raise self.error(keyword, found, _numbers(count))
+        return np.array(parts, dtype=np.float64)
+
+    def number(self, keyword: str) -> float | None:
+        values = self.numbers(keyword, 1)
+        return None if values is None else float(values[0])
+
+    def needed(self, keyword: str, count: int) -> NDArray[np.float64]:
+        values = self.numbers(keyword, count)
+        if values is None:
+            raise self.error(keyword, "missing", _numbers(count))
+        return values
+
+    def error(
+        self, keyword: str, found: str, expected: str = "a number", hint: str = ""
+    ) -> InputError:
+        """What is wrong with a tag of this file."""
+        return InputError(found, path=self.path, field=named(keyword), expected=expected, hint=hint)
+
+
+def _numbers(count: int) -> str:
+    return "a number" if count == 1 else f"{count} numbers"
+
+
+def named(keyword: str) -> str:
+    """A keyword with its tag, e.g. ``EchoTime (0018,0081)``."""
+    tag = f"{TAGS[keyword]:08X}"
+    return f"{keyword} ({tag[:4]},{tag[4:]})"
+
+
+def shape(header: Header) -> tuple[int, int, int]:
+    """Size of the image, which must fit into its file before any memory is asked for."""
+    rows, columns, bits = (
+        int(header.needed(tag, 1)[0]) for tag in ("Rows", "Columns", "BitsAllocated")
+    )
+    if min(rows, columns, bits) < 1:
+        raise InputError(f"{columns}×{rows} pixels of {bits} bits", path=header.path)
+    if (header.number("SamplesPerPixel") or 1) != 1 or (header.number("NumberOfFrames") or 1) != 1:
+        raise InputError("colour or several frames", path=header.path, expected="one grey image")
+    size, stored = rows * columns * bits / 8, header.path.stat().st_size
+    if size > stored * (_MOST_INFLATED if header.compressed else 1):
+        raise InputError(
+            f"cut off: {columns}×{rows} pixels of {bits} bits in a file of {stored} bytes",
+            path=header.path,
+        )
+    return columns, rows, 1
+
+
+def settings(header: Header) -> tuple[dict[str, float], dict[str, str], dict[str, InputError]]:
+    """Times in s and angle in degrees, how they are known, and which are impossible."""
+    known, origin, faults = {}, {}, {}
+    for name, keyword in KEYWORDS.items():
+        try:
+            value = header.number(keyword)
+            # GE and Philips write TI = 0 where nothing is inverted.
+            if name == "TI" and value == 0 and "IR" not in header.words("ScanningSequence"):
+                value = None
+            if value is not None and (value < 0 or (value == 0 and name != "TI")):
+                raise header.error(keyword, f"{value:g}")
+        except InputError as error:
+            hint = hint_by_hand(name)
+            faults[name] = header.error(keyword, error.found, "a positive number", hint)
+            continue
+        if value is not None:
+            known[name] = value if name == "FA" else value / 1e3  # DICOM has ms
+            origin[name] = named(keyword)
+    return known, origin, faults
+
+
+def component(header: Header) -> tuple[str, str]:
+    """Magnitude, real, imaginary or phase, and which tag says so."""
+    for word in header.words("ComplexImageComponent"):
+        if word in _COMPONENTS:
+            return _COMPONENTS[word], f"ComplexImageComponent {word}"
+    ge = header["GE image type"]
+    if isinstance(ge, int) and ge in _GE_COMPONENTS:
+        return _GE_COMPONENTS[ge], f"GE image type {ge} (0043,102F)"
+    for word in header.words("ImageType")[2:]:
+        # Philips writes M_SE, M_IR, M_FFE; Bruker MAGNITUDE_IMAGE.
+        part = _COMPONENTS.get(word.split("_")[0])
+        if part:
+            return part, f"ImageType {word}"
+    return "", ""
+
+
+def problem(header: Header) -> str:
+    """Why the type of the image makes it nothing to fit; empty if it may be."""
+    for word in header.words("ImageType"):
+        for pattern, reason in _UNFIT_TYPES.items():
+            if re.fullmatch(pattern, word.strip().upper()):
+                return f"{reason} (ImageType {word.strip()})"
+    return ""
+
+
+def sequence(header: Header) -> Sequence_ | None:
+    """Spin or gradient echo, where the tags tell."""
+    words = header.words("ScanningSequence")
+    if "GR" in words:
+        return "GE"
+    if "SE" in words or "IR" in words:
+        return "SE"
+    method = " ".join(header.words("SequenceName")).upper()
+    for pattern, kind in _BRUKER_SEQUENCES.items():
+        if "RM" in words and re.search(pattern, method):
+            return kind
+    return None
+
+
+def field_T(header: Header) -> float | None:
+    """Field in T, from the frequency where it is absent or not in T (old GE files have gauss)."""
+    stated = header.number("MagneticFieldStrength") or 0.0
+    if not 0 < stated < 30:
+        stated = (header.number("ImagingFrequency") or 0.0) / _MHZ_PER_T
+    return stated if 0 < stated < 30 else None
+
+
+def rank(header: Header, keyword: str) -> float:
+    """A number that only orders images, so that anything else than a number is no error."""
+    value = header[keyword]
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def scaling(header: Header) -> tuple[float, float, float | None]:
+    """Slope and intercept from stored to linear values, and the gain that stays unknown.
+
+    Philips keeps a second, private scale: FP = (SV·RS + RI)/(RS·SS), image by image (Chenevert et
+    al., Transl Oncol 7:65 (2014)). Without it, images of different RS cannot be compared.
+    """
+    stated = header.number("RescaleSlope")
+    slope, intercept = 1.0 if stated is None else stated, header.number("RescaleIntercept") or 0.0
+    if slope == 0:
+        raise header.error("RescaleSlope", "0", "another number than 0")
+    vendor = " ".join([*header.words("Manufacturer"), str(header["Philips maker"])]).lower()
+    if "philips" not in vendor:
+        return slope, intercept, None
+    scale = header.number("Philips scale slope")
+    if scale is None:
+        return slope, intercept, stated
+    if scale == 0:
+        raise header.error("Philips scale slope", "0", "another number than 0")
+    return 1 / scale, intercept / (slope * scale), None
+
+
+def affine(header: Header) -> Affine:
+    """Voxel → mm, RAS. PixelSpacing is [between rows, between columns]."""
+    position = header.needed("ImagePositionPatient", 3)
+    cosines = header.needed("ImageOrientationPatient", 6)
+    down, along = header.needed("PixelSpacing", 2)
+    thickness = header.number("SpacingBetweenSlices") or 0.0
+    if thickness <= 0:
+        thickness = header.needed("SliceThickness", 1)[0]
+    x, y = cosines[:3], cosines[3:]
+    if not np.allclose([x @ x, y @ y, x @ y], [1, 1, 0], atol=1e-3):
+        raise header.error(
+            "ImageOrientationPatient", str(cosines.tolist()), "two perpendicular unit vectors"
+        )
+    if min(down, along, thickness) <= 0:
+        raise header.error(
+            "PixelSpacing", f"a voxel of {along:g}×{down:g}×{thickness:g} mm", "positive lengths"
+        )
+    matrix = np.eye(4)
+    matrix[:3] = np.column_stack([x * along, y * down, np.cross(x, y) * thickness, position])
+    return LPS_TO_RAS @ matrix

@@ -1,0 +1,397 @@
+"""The command line as its user meets it: verbs, exit codes, one line for each fault."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from relaxometry import __version__
+from relaxometry.cli import run
+from relaxometry.sample import write_study
+
+VERBS = ("demo", "inspect", "fit", "report", "contrast", "relaxivity", "simulate", "models")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated study, not to be changed."""
+    return write_study(tmp_path_factory.mktemp("cli") / "study", "small").parent
+
+
+@pytest.fixture(scope="module")
+def report(study: Path) -> Path:
+    """Its report, not to be changed."""
+    folder = study.parent / "report"
+    assert run(["report", str(study / "study.toml"), "-o", str(folder), "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def own_study(study: Path, tmp_path: Path) -> Path:
+    """A copy of the study, to be spoilt."""
+    return Path(shutil.copytree(study, tmp_path / "study"))
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def edit_headers(folder: Path, change: Callable[[pydicom.Dataset, int], None]) -> None:
+    for i, file in enumerate(sorted(folder.iterdir())):
+        header = pydicom.dcmread(file)
+        change(header, i)
+        header.save_as(file)
+
+
+def relaxometry(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "relaxometry", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+
+
+class TestVerbs:
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_each_verb_explains_itself(self, verb: str, capsys: pytest.CaptureFixture) -> None:
+        assert run([verb, "--help"]) == 0
+        told = capsys.readouterr()
+        assert f"relaxometry {verb}" in told.out
+        assert told.err == ""
+
+    def test_help_names_every_verb_and_exit_code(self, capsys: pytest.CaptureFixture) -> None:
+        assert run(["--help"]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert [verb for verb in VERBS if f" {verb} " not in told] == []
+        assert "0 done; 1 a quality check failed; 2 usage; 3 bad input; 4 internal error" in told
+
+    def test_demo_gives_the_relaxivities_that_were_simulated(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        assert run(["demo", str(tmp_path / "demo")]) == 0
+        found = pd.read_csv(tmp_path / "demo/report/relaxivity.csv", index_col="agent")
+        truth = pd.read_csv(tmp_path / "demo/study/truth_relaxivity.csv", index_col="agent")
+        for r in ("r1", "r2"):
+            low, high = (found[f"{r}_ci95_{end}_per_mM_per_s"] for end in ("low", "high"))
+            assert (
+                (low <= truth[f"{r}_per_mM_per_s"]) & (truth[f"{r}_per_mM_per_s"] <= high)
+            ).all()
+        page = tmp_path / "demo" / "report" / "index.html"
+        assert page.is_file()
+        assert f"Report: {page}" in capsys.readouterr().out
+
+    def test_inspect_lists_what_is_there(self, study: Path, capsys: pytest.CaptureFixture) -> None:
+        assert run(["inspect", str(study / "dicom")]) == 0
+        told = capsys.readouterr().out
+        assert "MESE" in told
+        assert "IRT1" in told
+        assert "7 T" in told
+
+    def test_inspect_as_json_is_json(self, study: Path, capsys: pytest.CaptureFixture) -> None:
+        assert run(["inspect", str(study / "dicom"), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert {"MESE", "IRT1"} <= {one["kind"] for one in found["series"]}
+        assert str(study.parent) not in json.dumps(found["series"]), "an absolute path"
+
+    def test_fit_writes_maps_of_the_true_T1(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        done = run(["fit", str(study / "dicom" / "t1_ir"), "-o", str(tmp_path / "maps")])
+        assert done == 0
+        assert f"Maps: {tmp_path / 'maps'}" in capsys.readouterr().out
+        (file,) = (tmp_path / "maps").rglob("sub-01_T1map.nii.gz")
+        T1 = nibabel.load(file).get_fdata()
+        labels = nibabel.load(study / "labels.nii.gz").get_fdata()
+        truth = pd.read_csv(study / "truth.csv", index_col="tube")["T1_s"]
+        # The blank is the tube of the longest T1 and no noise floor: 2 % is its SD/√n many times.
+        assert np.nanmedian(T1[labels == 16]) == pytest.approx(truth[16], rel=0.02)
+
+    def test_fit_only_where_the_mask_says(self, study: Path, tmp_path: Path) -> None:
+        arguments = ["fit", str(study / "dicom" / "t2_mese"), "-o", str(tmp_path / "maps")]
+        assert run([*arguments, "--mask", str(study / "labels.nii.gz"), "--model", "t2"]) == 0
+        (file,) = (tmp_path / "maps").rglob("sub-01_T2map.nii.gz")
+        labels = nibabel.load(study / "labels.nii.gz").get_fdata()
+        assert np.isnan(nibabel.load(file).get_fdata()[labels == 0]).all()
+
+    def test_fit_with_times_by_hand(self, own_study: Path, tmp_path: Path) -> None:
+        scan = own_study / "dicom" / "t2_mese"
+
+        def forget(header: pydicom.Dataset, i: int) -> None:
+            del header.EchoTime
+
+        edit_headers(scan, forget)
+        times = ",".join(f"{10 * (i + 1)}ms" for i in range(len(list(scan.iterdir()))))
+        assert run(["fit", str(scan), "-o", str(tmp_path / "maps"), "--te", times]) == 0
+
+    def test_report_writes_page_numbers_and_maps(self, report: Path) -> None:
+        for name in ("index.html", "results.json", "tubes.csv", "relaxivity.csv", "contrast.csv"):
+            assert (report / name).stat().st_size > 0
+        assert list(report.rglob("*_T1map.nii.gz"))
+        assert list(report.rglob("*_T2map.nii.gz"))
+
+    def test_contrast_alone(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        assert run(["contrast", str(study / "study.toml"), "-o", str(tmp_path / "out")]) == 0
+        assert "C3, axial" in capsys.readouterr().out
+        assert len(pd.read_csv(tmp_path / "out" / "contrast.csv")) == 1
+
+    def test_relaxivity_of_a_reports_own_table_is_the_reports(
+        self, report: Path, tmp_path: Path
+    ) -> None:
+        assert run(["relaxivity", str(report / "tubes.csv"), "-o", str(tmp_path / "out")]) == 0
+        first, again = (
+            pd.read_csv(folder / "relaxivity.csv") for folder in (report, tmp_path / "out")
+        )
+        pd.testing.assert_frame_equal(first, again, rtol=1e-9)
+
+    def test_a_row_of_a_table_is_left_out_only_where_it_says_so(self, tmp_path: Path) -> None:
+        """R1 = 0.4 + 4·c, and one point that is wrong and known to be."""
+        table = tmp_path / "rates.csv"
+        table.write_text(
+            "agent,concentration_mM,R1_per_s,exclude,reason\n"
+            "Gd,0,0.4,no,\nGd,0.5,2.4,,\nGd,1,9.9,yes,spilt\nGd,2,8.4,0,\n"
+        )
+        assert run(["relaxivity", str(table), "-o", str(tmp_path / "out")]) == 0
+        (row,) = pd.read_csv(tmp_path / "out" / "relaxivity.csv").to_dict("records")
+        assert row["r1_per_mM_per_s"] == pytest.approx(4.0)
+        assert row["r1_n_points"] == 3
+
+    def test_simulate_is_the_same_for_the_same_seed(self, tmp_path: Path) -> None:
+        for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+            arguments = ["simulate", "-o", str(tmp_path / name), "--protocol", "small"]
+            assert run([*arguments, "--seed", seed]) == 0
+        a, b, c = (tmp_path / n / "dicom" / "t1_ir" / "IM_0001.dcm" for n in "abc")
+        assert a.read_bytes() == b.read_bytes() != c.read_bytes()
+
+    def test_models_with_equation_and_source(self, capsys: pytest.CaptureFixture) -> None:
+        assert run(["models"]) == 0
+        told = capsys.readouterr().out
+        for name in ("t2 ", "t1_ir ", "t1_sr ", "S0·exp(−TE/T2)", "Barral"):
+            assert name in told
+
+    def test_version(self, capsys: pytest.CaptureFixture) -> None:
+        assert run(["--version"]) == 0
+        assert capsys.readouterr().out == f"relaxometry {__version__}\n"
+
+
+def nowhere(study: Path) -> None:
+    edit(study / "study.toml", "dicom/t2_mese", "dicom/nowhere")
+
+
+def no_echo_time(study: Path) -> None:
+    def forget(header: pydicom.Dataset, i: int) -> None:
+        del header.EchoTime
+
+    edit_headers(study / "dicom" / "t2_mese", forget)
+
+
+def two_swept(study: Path) -> None:
+    def also_sweep_TR(header: pydicom.Dataset, i: int) -> None:
+        header.RepetitionTime = 1000 + 100 * i
+
+    edit_headers(study / "dicom" / "t2_mese", also_sweep_TR)
+
+
+def no_concentration(study: Path) -> None:
+    edit(study / "tubes.csv", "2,IO-5,0.2\n", "2,IO-5,\n")
+
+
+def text_concentration(study: Path) -> None:
+    edit(study / "tubes.csv", "2,IO-5,0.2\n", "2,IO-5,0.2 mM\n")
+
+
+def not_toml(study: Path) -> None:
+    edit(study / "study.toml", "[T2]", "[T2")
+
+
+def unknown_key(study: Path) -> None:
+    edit(study / "study.toml", "temperature_C", "temprature_C")
+
+
+def other_field(study: Path) -> None:
+    edit(study / "study.toml", "field_T = 7.0", "field_T = 3.0")
+
+
+def empty_scan(study: Path) -> None:
+    for file in (study / "dicom" / "t2_mese").iterdir():
+        file.unlink()
+
+
+BAD_STUDIES = {
+    nowhere: ("study.toml", "[T2] path", "dicom/nowhere"),
+    no_echo_time: ("t2_mese", "TE", "by hand"),
+    two_swept: ("t2_mese", "TE and TR"),
+    no_concentration: ("tubes.csv", "concentration_mM", "tube 2"),
+    text_concentration: ("tubes.csv", "concentration_mM", "tube 2", "0.2 mM"),
+    not_toml: ("study.toml", "line"),
+    unknown_key: ("study.toml", "temprature_C"),
+    other_field: ("study.toml", "field_T", "3", "7 T"),
+    empty_scan: ("t2_mese",),
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("spoil", "named"), BAD_STUDIES.items(), ids=[spoil.__name__ for spoil in BAD_STUDIES]
+    )
+    def test_a_bad_study_is_one_line_and_leaves_nothing(
+        self,
+        spoil: Callable[[Path], None],
+        named: tuple[str, ...],
+        own_study: Path,
+        capsys: pytest.CaptureFixture,
+    ) -> None:
+        spoil(own_study)
+        folder = own_study.parent
+        assert run(["report", str(own_study / "study.toml"), "-o", str(folder / "out")]) == 3
+        told = capsys.readouterr()
+        (line,) = told.err.splitlines()
+        assert [name for name in named if name not in line] == []
+        assert "Traceback" not in told.out + told.err
+        assert [path.name for path in folder.iterdir()] == ["study"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            (["inspect", "{study}/nowhere"], "nowhere"),
+            (["fit", "{study}/dicom", "-o", "{out}"], "2 series"),
+            (["fit", "{study}/dicom/t2_mese", "-o", "{out}", "-m", "t1_ir"], "t1_ir"),
+            (["fit", "{study}/dicom/t2_mese", "-o", "{out}", "-m", "t3"], "t3"),
+            (["fit", "{study}/dicom/t2_mese", "-o", "{out}", "--te", "1,x"], "--te"),
+            (["fit", "{study}/dicom/t2_mese", "-o", "{out}", "--max-memory", "much"], "much"),
+            (["relaxivity", "{study}/study.toml", "-o", "{out}"], "agent"),
+            (["relaxivity", "{study}/none.csv", "-o", "{out}"], "none.csv"),
+            (["contrast", "{study}/tubes.csv", "-o", "{out}"], "tubes.csv"),
+            (["simulate", "-o", "{out}", "--protocol", "mine"], "mine"),
+            (["report", "{study}", "-o", "{out}"], "{study}"),
+        ],
+    )
+    def test_names_what_is_wrong(
+        self,
+        arguments: list[str],
+        named: str,
+        study: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture,
+    ) -> None:
+        places = {"study": str(study), "out": str(tmp_path / "out")}
+        assert run([argument.format(**places) for argument in arguments]) == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert named.format(**places) in line
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestExitCodes:
+    def test_1_where_a_tube_cannot_be_determined(
+        self, own_study: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        """A tube that is said to lie in the air has no T2; the report is written all the same."""
+        truth = pd.read_csv(own_study / "truth.csv")
+        circles = truth[["x_mm", "y_mm"]].assign(radius_mm=2.0).to_numpy().tolist()
+        circles[3] = [20.0, 38.0, 1.5]
+        edit(own_study / "study.toml", 'order = "rows"', f"circles = {circles}")
+        out = own_study.parent / "out"
+        assert run(["report", str(own_study / "study.toml"), "-o", str(out)]) == 1
+        told = capsys.readouterr()
+        assert "quality check failed: tube 4" in told.err
+        assert (out / "index.html").is_file()
+
+    @pytest.mark.parametrize(
+        "arguments", [[], ["report"], ["nonsense"], ["models", "--nope"], ["inspect", "a", "b"]]
+    )
+    def test_2_for_usage(self, arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+        assert run(arguments) == 2
+        told = capsys.readouterr()
+        assert "--help" in told.out + told.err
+
+    def test_4_for_a_fault_of_ours(
+        self,
+        study: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture,
+    ) -> None:
+        def fail(*args: object, **options: object) -> None:
+            raise RuntimeError("the table is empty\nand more")
+
+        monkeypatch.setattr("relaxometry.study.analyse", fail)
+        assert run(["report", str(study / "study.toml"), "-o", str(tmp_path / "out")]) == 4
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "internal error: RuntimeError: the table is empty" in line
+        assert "--debug" in line
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_process_leaves_with_the_code(self, study: Path, tmp_path: Path) -> None:
+        assert relaxometry("models").returncode == 0
+        bad = relaxometry("fit", tmp_path / "nowhere", "-o", tmp_path / "out")
+        assert bad.returncode == 3
+        assert "nowhere" in bad.stderr
+        assert "Traceback" not in bad.stderr
+        assert len(bad.stderr.splitlines()) == 1
+        assert relaxometry("fit", study / "dicom" / "t2_mese").returncode == 2
+
+    def test_debug_shows_where(self, tmp_path: Path) -> None:
+        bad = relaxometry("inspect", tmp_path / "nowhere", "--debug")
+        assert bad.returncode != 0
+        assert "Traceback" in bad.stderr
+        assert "InputError" in bad.stderr
+
+
+class TestForceAndQuiet:
+    def test_a_result_is_not_overwritten_unasked(
+        self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        arguments = ["fit", str(study / "dicom" / "t2_mese"), "-o", str(tmp_path / "maps")]
+        assert run(arguments) == 0
+        before = {file: file.stat().st_mtime_ns for file in (tmp_path / "maps").rglob("*")}
+        capsys.readouterr()
+        assert run(arguments) == 3
+        assert "--force" in capsys.readouterr().err
+        after = {file: file.stat().st_mtime_ns for file in (tmp_path / "maps").rglob("*")}
+        assert before == after
+        assert run([*arguments, "--force"]) == 0
+
+    @pytest.mark.parametrize("verb", ["fit", "report", "contrast", "simulate", "demo"])
+    def test_force_never_replaces_something_else(
+        self, verb: str, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        mine = tmp_path / "mine"
+        mine.mkdir()
+        (mine / "thesis.txt").write_text("mine")
+        arguments = {
+            "fit": ["fit", str(study / "dicom" / "t2_mese"), "-o"],
+            "report": ["report", str(study / "study.toml"), "-o"],
+            "contrast": ["contrast", str(study / "study.toml"), "-o"],
+            "simulate": ["simulate", "--protocol", "small", "-o"],
+            "demo": ["demo"],
+        }[verb]
+        assert run([*arguments, str(mine), "--force"]) == 3
+        assert str(mine) in capsys.readouterr().err
+        assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+
+    def test_an_empty_folder_may_be_written_to(self, study: Path, tmp_path: Path) -> None:
+        (tmp_path / "maps").mkdir()
+        scan = str(study / "dicom" / "t2_mese")
+        assert run(["fit", scan, "-o", str(tmp_path / "maps")]) == 0
+
+    @pytest.mark.parametrize("where", ["before", "after"])
+    def test_quiet_says_nothing_but_errors(
+        self, where: str, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        arguments = ["contrast", str(study / "study.toml"), "-o", str(tmp_path / "out")]
+        asked = ["--quiet", *arguments] if where == "before" else [*arguments, "--quiet"]
+        assert run(asked) == 0
+        told = capsys.readouterr()
+        assert (told.out, told.err) == ("", "")
+        assert run(asked) == 3
+        assert "is there already" in capsys.readouterr().err
