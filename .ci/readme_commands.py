@@ -1,4 +1,4 @@
-"""Print the commands that README.md marks with `<!-- ci: NAME -->`, so that they are run as written.
+"""Print the commands that README.md marks with `<!-- ci: NAME -->`, to be run as they are written.
 
 usage: python3 readme_commands.py README.md NAME
 """

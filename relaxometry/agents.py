@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .regression import Method, Relaxivity, relaxivity_fit, t95
-from .sheet import yes
+from .sheet import as_text, yes
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ RELATIVE_FLOOR = 0.01
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
 BLANKS = ("", "blank", "control")
-#: Columns of a tube table that are read as text, whatever stands in them.
-TEXTS = ("agent", "condition", "reason", "exclude")
+_MISSING = ("", "nan", "na", "n/a")
 
 
 def classify(ratio: float, ci95: tuple[float, float]) -> str:
@@ -44,7 +43,7 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
     def side(value: float) -> int:
         return 0 if value < T1_BELOW else 1 if value <= T2_ABOVE else 2
 
-    low, high = (side(v) if math.isfinite(v) else side(ratio) for v in ci95)
+    low, high = (side(ratio if math.isnan(v) else v) for v in ci95)
     return " or ".join(names[low : high + 1])
 
 
@@ -120,9 +119,9 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
     table : DataFrame
         Columns ``agent`` and ``concentration_mM``, and ``R1_per_s`` and/or ``R2_per_s`` or else
         ``T1_s``/``T1_ms`` and so on. Used where there: ``R1_stderr_per_s`` (or of the times),
-        ``T1_sd_s``, ``n_voxels``, ``concentration_sd_mM``, ``condition``, ``exclude``, ``tube``.
-        Rows at concentration 0 without an agent, or with agent ``blank`` or ``control``, belong to
-        every agent.
+        ``T1_sd_s``, ``T1_n_fitted`` or ``n_voxels`` (behind that SD), ``concentration_sd_mM``,
+        ``condition``, ``exclude``, ``reason``, ``tube``. Rows at concentration 0 without an agent,
+        or with agent ``blank`` or ``control``, belong to every agent.
     method : {"auto", "ordinary", "weighted", "york"}
         As in :func:`relaxivity_fit`; the errors are those of :func:`rate_sigma`.
 
@@ -136,6 +135,12 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
         If a column is missing or not numeric, or an agent has fewer than two concentrations.
     """
     points = _points(table)
+    excluded = points[points["exclude"]]
+    warnings = [
+        f"tube {tube} left out as the sheet says: {reason or 'no reason given'}"
+        for tube, reason in zip(excluded["tube"], excluded["reason"], strict=True)
+    ]
+    points = points[~points["exclude"]]
     rates = [rate for rate in RELAXIVITY_OF if rate in points]
     blank = (points["concentration_mM"] == 0) & points["agent"].str.lower().isin(BLANKS)
     unnamed = ~blank & (points["agent"] == "")
@@ -145,7 +150,7 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
             field="agent",
         )
     lines: dict[tuple[str, str], dict[str, Relaxivity]] = {}
-    rows, warnings = [], []
+    rows = []
     for agent, condition in (
         points.loc[~blank, ["agent", "condition"]].drop_duplicates().itertuples(index=False)
     ):
@@ -155,9 +160,7 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
         fits: dict[str, Relaxivity] = {}
         for rate in rates:
             used, left_out = _usable(points[own | shared], rate)
-            warnings += [
-                f"{name}: {text}" for text in left_out if f"{name}: {text}" not in warnings
-            ]
+            warnings += [f"{name}: {text}" for text in left_out]
             fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method, name)
         lines[agent, condition] = fits
         rows.append(_row(agent, condition, fits))
@@ -175,8 +178,8 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
                 expected="agent, concentration_mM and R1_per_s, R2_per_s, T1_ms or T2_ms",
             )
     points = pd.DataFrame(index=table.index)
-    for text in TEXTS:
-        points[text] = _text(table, text)
+    for text in ("agent", "condition", "reason", "exclude"):
+        points[text] = [as_text(value) for value in table[text]] if text in table else ""
     points["tube"] = table["tube"] if "tube" in table else np.arange(1, len(table) + 1)
     points["exclude"] = [yes(text, "exclude") for text in points["exclude"]]
     points["concentration_mM"] = _column(table, "concentration_mM", np.nan)
@@ -188,7 +191,6 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
     c_sd = _column(table, "concentration_sd_mM", np.nan)
     # A blank holds no agent: its concentration is 0 without error.
     points["concentration_sd_mM"] = np.where(points["concentration_mM"] == 0, 0.0, c_sd)
-    voxels = _column(table, "n_voxels", 1.0)
     found = False
     for rate in RELAXIVITY_OF:
         value, stderr, sd = _rate(table, rate)
@@ -196,7 +198,9 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
             continue
         found = True
         points[rate] = value
-        points[f"{rate}_sigma"] = rate_sigma(value, stderr, sd, voxels)
+        counts = (f"{TIME_OF[rate]}_n_fitted", "n_voxels")
+        voxels = next((name for name in counts if name in table), "n_voxels")
+        points[f"{rate}_sigma"] = rate_sigma(value, stderr, sd, _column(table, voxels, 1.0))
     if not found:
         raise InputError(
             "no rates or times", expected="a column R1_per_s, R2_per_s, T1_s, T2_s, T1_ms or T2_ms"
@@ -229,39 +233,30 @@ def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
     return None, None, None
 
 
-def _text(table: pd.DataFrame, name: str) -> pd.Series[str]:
-    """A column as text, "" where a cell or all of it is missing."""
-    if name not in table:
-        return pd.Series("", index=table.index)
-    return table[name].astype(object).where(table[name].notna(), "").astype(str).str.strip()
-
-
 def _column(table: pd.DataFrame, name: str, default: float) -> Array:
     if name not in table:
         return np.full(len(table), default)
-    numbers = pd.to_numeric(table[name], errors="coerce")
-    text = numbers.isna() & table[name].notna() & (table[name].astype(str).str.strip() != "")
-    if text.any():
-        raise InputError(
-            f"{table[name][text].iloc[0]!r} in row {int(np.flatnonzero(text)[0]) + 1}",
-            field=name,
-            expected="a number with a decimal point",
-        )
-    return numbers.to_numpy(dtype=float, na_value=np.nan)
+    numbers = np.full(len(table), np.nan)
+    for i, cell in enumerate(table[name]):
+        text = as_text(cell)
+        if text.lower() in _MISSING:
+            continue
+        try:
+            numbers[i] = float(text)
+        except ValueError:
+            raise InputError(
+                f"{text!r} in row {i + 1}", field=name, expected="a number with a decimal point"
+            ) from None
+    return numbers
 
 
 def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
-    excluded = points["exclude"]
+    unknown = ~np.isfinite(points[rate])
     left_out = [
-        f"tube {tube} left out as the sheet says: {reason or 'no reason given'}"
-        for tube, reason in points.loc[excluded, ["tube", "reason"]].itertuples(index=False)
-    ]
-    unknown = ~excluded & ~np.isfinite(points[rate])
-    left_out += [
         f"tube {tube} left out of {RELAXIVITY_OF[rate]}: {rate} not determined"
         for tube in points.loc[unknown, "tube"]
     ]
-    return points[~excluded & ~unknown], left_out
+    return points[~unknown], left_out
 
 
 def _agent_line(points: pd.DataFrame, rate: str, method: Method, name: str) -> Relaxivity:
@@ -287,7 +282,7 @@ def _agent_line(points: pd.DataFrame, rate: str, method: Method, name: str) -> R
 def _row(agent: str, condition: str, fits: Mapping[str, Relaxivity]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "agent": agent,
-        "condition": condition or None,
+        "condition": condition,
         "n_points": max(fit.n for fit in fits.values()),
         "method": " / ".join(dict.fromkeys(fit.method for fit in fits.values())),
     }

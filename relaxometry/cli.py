@@ -332,6 +332,9 @@ def run(arguments: list[str]) -> int:
         return 130
     except RelaxometryError as error:
         return _failed(f"error: {error}", BAD_INPUT, error)
+    except OSError as error:  # no permission, disk full
+        told = " ".join(str(part) for part in (error.filename, error.strerror) if part)
+        return _failed(f"error: {told or error}", BAD_INPUT, error)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a code, not a traceback
         told = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
         return _failed(f"{told} (--debug shows where)", INTERNAL, error)

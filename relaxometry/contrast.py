@@ -46,7 +46,9 @@ def snr(
     for name, mask in (("signal", region), ("noise", noise)):
         if mask.shape != values.shape:
             raise GeometryError(
-                f"shape {mask.shape}", field=f"{name} region", expected=f"that of the image {values.shape}"
+                f"shape {mask.shape}",
+                field=f"{name} region",
+                expected=f"that of the image {values.shape}",
             )
         if mask.sum() < 2:
             raise InputError(f"{int(mask.sum())} voxels", field=f"{name} region", expected="≥ 2")

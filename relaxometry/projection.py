@@ -91,7 +91,7 @@ class Branch:
 
         Q, triangle, norm = _orthonormal(self._columns(self.log_T[:, None] + self.h * u))
         self.Q = polynomial(Q)
-        inverse: Array = np.linalg.inv(triangle)
+        inverse = np.linalg.inv(triangle).astype(np.float64)
         unit_slope = at_samples(slope(polynomial(Q @ triangle)))
         pull = inverse @ np.swapaxes(Q, 2, 3) @ unit_slope
         Q1 = at_samples(slope(self.Q))
@@ -128,21 +128,23 @@ class Branch:
         """All local maxima of F over log T that may be the highest (or all, unpruned), polished."""
         y = unit[rows]
         nodes, n, p = len(self.log_T), y.shape[1], self.p
-        at_nodes = self.Q[:, 0].transpose(1, 0, 2).reshape(n, -1)
         score = np.empty((len(rows), len(signs), nodes))
-        c = (y @ at_nodes).reshape(-1, nodes, p)
+        at_nodes = [self.Q[:, 0, :, j].T for j in range(p)]
+        c = [y @ column for column in at_nodes]
         for k in range(len(signs)):  # pattern k turns point k−1 over, on top of pattern k−1
             if k:
-                c = c - 2 * y[:, k - 1, None, None] * self.Q[None, :, 0, k - 1, :]
-            score[:, k] = c[..., 0] * np.maximum(c[..., 0], 0) if p == 1 else (c * c).sum(-1)
+                for one, column in zip(c, at_nodes, strict=True):
+                    one -= 2 * y[:, k - 1, None] * column[k - 1]
+            # With one column only a positive amplitude counts.
+            score[:, k] = c[0] * (np.maximum(c[0], 0) if p == 1 else c[0])
+            for one in c[1:]:
+                score[:, k] += one * one
         peak = score > 0
         peak[..., 1:] &= score[..., 1:] >= score[..., :-1]
         peak[..., :-1] &= score[..., :-1] > score[..., 1:]
         if prune:
             peak &= score + self._slack >= score.max(axis=(1, 2), keepdims=True)
         index, pattern, node = np.nonzero(peak)
-        order = np.argsort(node, kind="stable")
-        index, pattern, node = index[order], pattern[order], node[order]
         coefficients = self._by_node(
             lambda k, at: signs[pattern[at]] * y[index[at]],
             self.Q.transpose(0, 2, 1, 3).reshape(nodes, n, -1),

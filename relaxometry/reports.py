@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import plots, results
 from .bids import write_maps
-from .errors import InputError
 from .page import page
+from .whole import whole_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,43 +42,9 @@ def report(result: StudyResult, folder: str | Path, *, force: bool = False) -> P
         If the folder exists, unless `force` is given and it is empty or holds a report. On any
         error nothing is left behind, and an earlier report is as it was.
     """
-    folder = Path(folder)
-    _check_free(folder, force)
-    target = folder.resolve()
-    # On the same disk, so that the last step is a mere renaming.
-    disk = next(parent for parent in target.parents if parent.exists())
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=disk) as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
-        _write(result, new)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-    return folder / "index.html"
-
-
-def _check_free(folder: Path, force: bool) -> None:
-    """Raise unless the folder can be made, or `force` may replace what is there."""
-    if not folder.exists():
-        return
-    if not force:
-        raise InputError("is there already", path=folder, hint="choose another, or use --force")
-    if not folder.is_dir() or (any(folder.iterdir()) and not _is_report(folder)):
-        raise InputError("holds something else than a report", path=folder, hint="choose another")
-
-
-def _is_report(folder: Path) -> bool:
-    try:
-        found = json.loads((folder / "results.json").read_bytes())
-        return bool(found["software"]["name"] == "relaxometry")
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+    with whole_folder(folder, "results.json", force) as beside:
+        _write(result, beside)
+    return Path(folder) / "index.html"
 
 
 def _write(result: StudyResult, folder: Path) -> None:

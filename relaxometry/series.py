@@ -265,7 +265,7 @@ class Series:
         wrong = [p for p in points if p not in range(1, n + 1)]
         if wrong:
             raise InputError(f"no point {wrong[0]}", expected=f"numbers from 1 to {n}")
-        if not points:
+        if len(points) == 0:
             return self
         if not reason:
             raise InputError("points dropped without a reason", hint="say why, e.g. in drop_reason")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,8 +90,7 @@ def read_settings(path: str | Path) -> StudySettings:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError("no such file", path=path, expected="a study.toml") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -102,10 +102,12 @@ def read_settings(path: str | Path) -> StudySettings:
 
 
 def _settings(path: Path, top: _Table) -> StudySettings:
+    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "contrast"))
+    top.done()
     study = top.table("study")
     facts = StudyFacts(
         title=study.text("title"),
-        field_T=study.number("field_T"),
+        field_T=study.positive("field_T"),
         temperature_C=study.number("temperature_C"),
         medium=study.text("medium"),
         concentration_of=study.text("concentration_of"),
@@ -116,7 +118,6 @@ def _settings(path: Path, top: _Table) -> StudySettings:
     if scans and tubes is None:
         raise InputError("missing", field="[tubes]", expected="where the tubes are")
     contrasts = tuple(_contrast(one) for one in top.tables("contrast"))
-    top.done()
     if not scans and not contrasts:
         raise InputError("nothing to do", expected="at least one of [T1], [T2], [[contrast]]")
     return StudySettings(path, facts, scans, tubes, contrasts)
@@ -221,9 +222,9 @@ class _Table:
         return _Table(key, self.take(key, dict, {}), self.folder)
 
     def tables(self, key: str) -> list[_Table]:
-        found = self.take(key, list, [])
-        if not all(isinstance(one, dict) for one in found):
-            raise InputError(f"[{key}]", field=key, expected=f"[[{key}]], one for each")
+        found = self.values.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise InputError("not a list of tables", field=key, expected=f"[[{key}]] for each")
         return [_Table(f"[{key}] {i}", one, self.folder) for i, one in enumerate(found, start=1)]
 
     def text(self, key: str) -> str:
@@ -231,12 +232,21 @@ class _Table:
 
     def number(self, key: str) -> float | None:
         value = self.take(key, (int, float))
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"{value}", field=self.key(key), expected="a finite number")
         return None if value is None else float(value)
+
+    def positive(self, key: str) -> float | None:
+        value = self.number(key)
+        if value is not None and value <= 0:
+            raise InputError(f"{value:g}", field=self.key(key), expected="above 0")
+        return value
 
     def label(self, key: str) -> int:
         value = self.take(key, int)
-        if value is None:
-            raise InputError("missing", field=self.key(key), expected="a label of the regions")
+        if value is None or value < 1:
+            found = "missing" if value is None else f"{value}"
+            raise InputError(found, field=self.key(key), expected="a label of the regions, from 1")
         return int(value)
 
     def choice(self, key: str, choices: tuple[str, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,8 @@ import pandas as pd
 
 from .errors import InputError
 
-COLUMNS = (
-    "tube",
-    "agent",
-    "condition",
-    "replicate",
-    "concentration_mM",
-    "concentration_sd_mM",
-    "exclude",
-    "reason",
-)
 REQUIRED = ("tube", "agent", "concentration_mM")
-_YES, _NO = ("yes", "true", "1", "x"), ("", "no", "false", "0")
+_YES, _NO = ("yes", "true", "1", "1.0", "x"), ("", "no", "false", "0", "0.0")
 
 
 def empty_sheet(tubes: Iterable[int]) -> pd.DataFrame:
@@ -45,14 +36,7 @@ def read_sheet(path: str | Path) -> pd.DataFrame:
         Naming the file, the tube and the column: if a number is text or missing, a tube is doubled,
         a concentration is negative, or a tube has no concentration.
     """
-    path = Path(path)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path, expected="the sheet of the tubes") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"not a CSV table ({error})", path=path) from error
-    table = table.rename(columns=lambda name: str(name).strip())
+    table = read_table(path)
     for column in REQUIRED:
         if column not in table:
             raise InputError(
@@ -60,31 +44,82 @@ def read_sheet(path: str | Path) -> pd.DataFrame:
                 path=path,
                 expected="comma-separated columns " + ", ".join(REQUIRED),
             )
-    table = table.apply(lambda column: column.str.strip())
-    table = table[(table != "").any(axis=1)]
     try:
-        return _parsed(table)
+        sheet = checked_sheet(table)
+        _check_stated(sheet)
     except InputError as error:
         raise error.at(path) from None
+    return sheet
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A comma-separated table with a header, as text; spaces around cells and blank lines go.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the line: if it is not such a table, a column is doubled, or a row has
+        more fields than the header, as where a decimal comma divides a number.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except FileNotFoundError:
+        raise InputError("no such file", path=path, expected="a CSV table") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"not a CSV table ({error})", path=path) from error
+    (_, columns), *rows = [line for line in lines if any(line[1])] or [(1, [])]
+    while columns and not columns[-1]:
+        columns.pop()
+    if not columns:
+        raise InputError("nothing in it", path=path, expected="a CSV table with a header")
+    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+        raise InputError(
+            f"one column, {columns[0]!r}",
+            path=path,
+            expected="columns divided by commas",
+            hint="save it as CSV with commas, and write the decimal point as a point",
+        )
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named):
+        doubled = next(name for name in named if named.count(name) > 1)
+        raise InputError("two columns of this name", path=path, field=doubled)
+    for number, cells in rows:
+        if any(cells[len(columns) :]):
+            raise InputError(
+                f"line {number} has {len(cells)} fields, the header {len(columns)}",
+                path=path,
+                hint="write the decimal point as a point, and a text with a comma in quotes",
+            )
+    full = [(cells + [""] * len(columns))[: len(columns)] for _, cells in rows]
+    return pd.DataFrame(full, columns=columns, dtype=str)
+
+
+def as_text(value: Any) -> str:
+    """A cell as text: empty where it is missing."""
+    return "" if pd.isna(value) else str(value).strip()
 
 
 def checked_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every column in place; raises `InputError` for doubled tubes."""
-    tubes = sheet["tube"].to_numpy()
-    if len(set(tubes.tolist())) != len(tubes):
-        doubled = next(t for t in tubes if (tubes == t).sum() > 1)
-        raise InputError(f"tube {doubled} is listed twice", field="tube")
-    filled = empty_sheet(tubes)
-    for column in COLUMNS[1:]:
-        if column in sheet:
-            filled[column] = sheet[column].to_numpy()
-    return filled
+    """A copy with every column in place and of its type.
 
-
-def _parsed(table: pd.DataFrame) -> pd.DataFrame:
-    if table.empty:
+    Raises
+    ------
+    InputError
+        Naming the tube and the column: if a number is text, a concentration is negative, a tube is
+        doubled, or there is none.
+    """
+    if "tube" not in sheet:
+        raise InputError("no column tube", expected="columns " + ", ".join(REQUIRED))
+    if sheet.empty:
         raise InputError("no tube in the sheet", expected="one row per tube")
+    table = sheet.map(as_text)
     tubes = [_whole(text, f"tube in row {i}") for i, text in enumerate(table["tube"], start=1)]
+    if len(set(tubes)) < len(tubes):
+        doubled = next(tube for tube in tubes if tubes.count(tube) > 1)
+        raise InputError(f"tube {doubled} is listed twice", field="tube")
     sheet = empty_sheet(tubes)
     for column in ("agent", "condition", "reason"):
         if column in table:
@@ -115,6 +150,11 @@ def _parsed(table: pd.DataFrame) -> pd.DataFrame:
             yes(text, f"exclude of tube {tube}")
             for tube, text in zip(tubes, table["exclude"], strict=True)
         ]
+    return sheet
+
+
+def _check_stated(sheet: pd.DataFrame) -> None:
+    """Raise `InputError` unless every tube in use has its concentration and agent."""
     missing = sheet["concentration_mM"].isna() & ~sheet["exclude"]
     if missing.any():
         raise InputError(
@@ -123,14 +163,13 @@ def _parsed(table: pd.DataFrame) -> pd.DataFrame:
             expected="a number of mM (0 for a blank)",
             hint="or say exclude = yes, with a reason",
         )
-    unnamed = (sheet["agent"] == "") & (sheet["concentration_mM"] > 0)
+    unnamed = (sheet["agent"] == "") & (sheet["concentration_mM"] > 0) & ~sheet["exclude"]
     if unnamed.any():
         raise InputError(
             "no agent",
             field=f"agent of tube {sheet.loc[unnamed, 'tube'].iloc[0]}",
             expected="a name where the concentration is above 0",
         )
-    return checked_sheet(sheet)
 
 
 def _number(text: str, field: str) -> float:

@@ -11,11 +11,12 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from .agents import TEXTS, RelaxivityTable, relaxivity
+from .agents import RelaxivityTable, relaxivity
 from .contrast import Contrast, measure_contrast
-from .errors import InputError
+from .errors import GeometryError, InputError
 from .fit import CurveFit, fit_maps, fit_tubes
 from .folder import read, read_image
+from .geometry import same_grid
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .series import Series
@@ -27,11 +28,14 @@ from .settings import (
     TubeSettings,
     read_settings,
 )
+from .sheet import read_table
 from .tubes import Tubes, above_air, find_tubes, tubes_from_circles, tubes_from_labels
 from .tubetable import flag_sentence, tube_table
 
 # Header and study.toml may round the field differently (1.494 T and 1.5 T are one scanner).
 _FIELD_TOLERANCE = 0.05
+# Headers write positions with 4 to 6 digits.
+_PLACE_TOLERANCE_MM = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +154,9 @@ def analyse_table(table: str | Path) -> StudyResult:
     """
     path = Path(table)
     try:
-        frame = pd.read_csv(
-            path, encoding="utf-8-sig", skipinitialspace=True, dtype=dict.fromkeys(TEXTS, str)
-        )
-    except FileNotFoundError:
-        raise InputError("no such file", path=path, expected="a CSV table") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"not a CSV table: {error}", path=path) from error
-    try:
-        lines = relaxivity(frame)
+        lines = relaxivity(read_table(path))
     except InputError as error:
-        raise error.at(path) from None
+        raise (error if error.path else error.at(path)) from None
     return StudyResult(
         facts=StudyFacts(),
         maps=MappingProxyType({}),
@@ -197,7 +193,10 @@ def _read_scan(name: str, scan: ScanSettings) -> Series:
 
 
 def _model(name: str, scan: ScanSettings, series: Series) -> str:
-    model = as_model(scan.model) if scan.model else model_for(series.kind)
+    try:
+        model = as_model(scan.model) if scan.model else model_for(series.kind)
+    except InputError as error:
+        raise InputError(error.found, field=f"[{name}] model", expected=error.expected) from None
     if model.time != name:
         raise InputError(
             f"{series!r} with model {model.name}",
@@ -243,9 +242,16 @@ def _place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[s
 def _contrast(settings: ContrastSettings) -> Contrast:
     from .nifti import read_labels
 
-    pre, _ = read_image(settings.pre)
-    post, _ = read_image(settings.post)
-    regions, _ = read_labels(settings.regions)
+    pre, affine = read_image(settings.pre)
+    post, post_affine = read_image(settings.post)
+    regions, regions_affine = read_labels(settings.regions)
+    for path, other in ((settings.post, post_affine), (settings.regions, regions_affine)):
+        if not same_grid(affine, other, _PLACE_TOLERANCE_MM):
+            raise GeometryError(
+                f"its voxels lie elsewhere than those of {settings.pre.name}",
+                path=path,
+                hint="convert pre, post and regions alike, or draw the regions on these images",
+            )
     try:
         return measure_contrast(
             pre,
@@ -262,7 +268,10 @@ def _contrast(settings: ContrastSettings) -> Contrast:
 
 
 def _relaxivity(table: pd.DataFrame) -> RelaxivityTable | None:
-    if table.empty or not ((table["agent"] != "") & (table["concentration_mM"] > 0)).any():
+    if table.empty:
+        return None
+    named = (table["agent"] != "") & (table["concentration_mM"] > 0) & ~table["exclude"]
+    if not named.any():
         return None
     return relaxivity(table)
 
@@ -328,5 +337,5 @@ def _hashed(file: Path, folder: Path) -> InputFile:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     # A file elsewhere is named without its folders: they may tell who works where.
-    inside = file.is_relative_to(folder)
+    inside = file.is_relative_to(folder) and ".." not in file.relative_to(folder).parts
     return InputFile(file.relative_to(folder).as_posix() if inside else file.name, digest)

@@ -146,6 +146,8 @@ def tubes_from_labels(
     table = _as_sheet(sheet)
     if table is None:
         table = empty_sheet(np.unique(labels[labels > 0]).tolist())
+    if not (labels > 0).any():
+        raise InputError("no tube", field="labels", expected="a number from 1 in each tube")
     return Tubes(labels, affine, table)
 
 
@@ -181,9 +183,10 @@ def tubes_from_circles(
         array = np.empty(0)
     if array.ndim != 2 or array.shape[1:] != (3,) or not np.isfinite(array).all():
         raise InputError("not a list of [x, y, radius]", field="circles", expected="numbers in mm")
+    if not 0 <= margin_mm < np.inf:
+        raise InputError(f"{margin_mm:g} mm", field="margin_mm", expected="0 or more")
     table = _as_sheet(sheet)
-    if table is None:
-        table = empty_sheet(range(1, len(array) + 1))
+    table = empty_sheet(range(1, len(array) + 1)) if table is None else checked_sheet(table)
     if len(table) != len(array):
         raise InputError(
             f"{len(array)} circles for {len(table)} tubes in the sheet",
@@ -233,7 +236,8 @@ def find_tubes(
     ----------
     series : Series
     sheet : DataFrame or path, optional
-        What is in the tubes, in the stated order; its number of rows is the number expected.
+        What is in the tubes; its number of rows is the number expected. Tube numbers follow the
+        stated order, whatever the order of the rows.
     order : {"rows"}
         Numbered by rows, left to right, top to bottom, as the picture is shown.
     margin_mm : float, optional
@@ -249,6 +253,7 @@ def find_tubes(
     dx, dy, _ = voxel_size(series.affine)
     circles = _discs(series.root_sum_of_squares().mean(axis=2, dtype=np.float64), dx, dy)
     table = _as_sheet(sheet)
+    table = None if table is None else checked_sheet(table)
     expected = None if table is None else len(table)
     if not len(circles) or (expected is not None and len(circles) != expected):
         raise InputError(
@@ -258,6 +263,8 @@ def find_tubes(
             hint="give their places with circles = [[x, y, radius], …] or a label image",
         )
     circles = circles[_row_order(circles, series)]
+    if table is not None:  # the circle of each row of the sheet: its number counts, not its place
+        circles = circles[table["tube"].rank().astype(int) - 1]
     if margin_mm is None:
         margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * float(circles[:, 2].min()))
     return replace(
@@ -268,14 +275,15 @@ def find_tubes(
 def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
     """Where an (x, y, …) image rises above the air around the object, and the level of that air.
 
-    Air is what the frame of the image shows; the threshold is 8 of its robust SDs above its median.
+    Air is what the frame of the image shows; the threshold is 8 of its robust SDs above its median,
+    and where the scanner has cleared the air, 2 % of the brightest.
     """
     frame = np.concatenate(
         [image[0].ravel(), image[-1].ravel(), image[:, 0].ravel(), image[:, -1].ravel()]
     )
     air = float(np.median(frame))
     spread = 1.4826 * float(np.median(np.abs(frame - air)))
-    return image > air + max(8 * spread, 1e-6 * float(image.max())), air
+    return image > air + max(8 * spread, 0.02 * float(image.max())), air
 
 
 def _discs(image: NDArray[np.float64], dx: float, dy: float) -> NDArray[np.float64]:
@@ -305,11 +313,11 @@ def _discs(image: NDArray[np.float64], dx: float, dy: float) -> NDArray[np.float
 
 def _row_order(circles: NDArray[np.float64], series: Series) -> NDArray[np.intp]:
     """Indices by rows, left to right and top to bottom of the picture as it is shown."""
-    dx, dy, _ = voxel_size(series.affine)
-    places = shown_position(circles[:, :2] / (dx, dy), series.grid, series.affine)
+    # In mm; where they are counted from does not matter here.
+    places = shown_position(circles[:, :2], series.grid, series.affine)
     right, down = places[:, 0], places[:, 1]
     by_height = np.argsort(down, kind="stable")
     # A new row starts where the next centre lies more than a radius below the last.
-    gap = float(np.median(circles[:, 2])) / min(dx, dy)
+    gap = float(np.median(circles[:, 2]))
     row = np.concatenate([[0], np.cumsum(np.diff(down[by_height]) > gap)])
     return by_height[np.lexsort((right[by_height], row))]

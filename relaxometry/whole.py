@@ -13,13 +13,15 @@ from .errors import InputError
 def check_free(folder: str | Path, marker: str, force: bool = False) -> None:
     """Raise `InputError` unless the folder can be made, or `force` may replace what is there.
 
-    With `force` an existing folder is given up only if it is empty or holds `marker`, the file by
-    which an earlier result of the same kind is known.
+    An empty folder is free. With `force` another is given up only if it holds `marker`, the file
+    by which an earlier result of the same kind is known.
     """
     folder = Path(folder)
     if not folder.exists():
         return
-    if folder.is_dir() and not any(folder.iterdir()):
+    if not folder.is_dir():
+        raise InputError("is a file", path=folder, expected="a folder", hint="choose another")
+    if not any(folder.iterdir()):
         return
     if not force:
         raise InputError("is there already", path=folder, hint="choose another, or use --force")
@@ -31,24 +33,31 @@ def check_free(folder: str | Path, marker: str, force: bool = False) -> None:
 
 @contextmanager
 def whole_folder(folder: str | Path, marker: str, force: bool = False) -> Iterator[Path]:
-    """A folder to write into, beside `folder`, renamed into its place if all goes well.
+    """A folder to write into, renamed to `folder` if all goes well and gone if anything fails.
 
     Raises
     ------
     InputError
-        As :func:`check_free`, or if the folder cannot be written there.
+        As :func:`check_free`, or if nothing can be written there.
     """
-    folder = Path(folder)
     check_free(folder, marker, force)
+    target = Path(folder).resolve()
+    # On the same disk, so that the last step is a mere renaming.
+    disk = next(parent for parent in target.parents if parent.exists())
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+        scratch = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=disk)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=folder) from error
     with scratch as beside:
-        new = Path(beside) / "new"
+        new, old = Path(beside) / "new", Path(beside) / "old"
         new.mkdir()
         yield new
-        if folder.exists():
-            folder.rename(Path(beside) / "old")
-        new.rename(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise

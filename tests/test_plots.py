@@ -89,8 +89,9 @@ def test_colours_are_for_the_tubes_and_not_for_what_is_around(
     everywhere = fit_maps(series["T1"])  # noise in the air: any T1 at all
     values = 1e3 * everywhere["T1"].value[tubes.mask]
     low, high = picture(plots.parameter_map(everywhere, "T1", tubes)).get_clim()
-    assert (low, high) == pytest.approx((values.min(), values.max()), rel=0.15, abs=800)
-    assert high <= values.max() < np.nanmax(1e3 * everywhere["T1"].value)
+    assert 0 <= low <= np.percentile(values, 2)
+    assert np.percentile(values, 90) <= high <= values.max()
+    assert high < np.nanmax(1e3 * everywhere["T1"].value) / 2
 
 
 def test_a_map_without_any_value_is_drawn(series: dict[str, Series]) -> None:

@@ -74,10 +74,10 @@ def test_study_toml_names_what_is_there(protocol: str, t1: str, tmp_path: Path) 
 def test_truth_is_that_of_the_phantom(small_study: Path) -> None:
     truth = pd.read_csv(small_study / "truth.csv").set_index("tube")
     assert len(truth) == 16
-    # Tube 11 is C3 at 0.4 mM: R2 = 9 + 533.4·0.4, R1 = 0.4 + 0.8·0.4.
+    # Tube 11 is C3 at 0.4 mM: R2 = 9 + 533.4·0.4, R1 = 0.4 + 1.5·0.4.
     c3 = truth.loc[11]
     assert (c3.agent, c3.concentration_mM, c3.radius_mm) == ("C3", 0.4, 3.0)
-    assert (c3.R1_per_s, c3.R2_per_s) == (0.72, 222.36)
+    assert (c3.R1_per_s, c3.R2_per_s) == (1.0, 222.36)
     np.testing.assert_allclose(truth.T2_s * truth.R2_per_s, 1, rtol=1e-9)
     np.testing.assert_allclose(truth.T1_s * truth.R1_per_s, 1, rtol=1e-9)
     sheet = pd.read_csv(small_study / "tubes.csv")
