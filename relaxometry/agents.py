@@ -27,6 +27,7 @@ RELATIVE_FLOOR = 0.01
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
 BLANKS = ("", "blank", "control")
+REQUIRED = ("agent", "concentration_mM")
 _MISSING = ("", "nan", "na", "n/a")
 
 
@@ -171,7 +172,7 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
     """The columns a regression needs, checked, with rates and their errors worked out."""
-    for column in ("agent", "concentration_mM"):
+    for column in REQUIRED:
         if column not in table:
             raise InputError(
                 f"no column {column}; there are {', '.join(map(str, table.columns))}"[:200],

@@ -164,7 +164,7 @@ class SaturationRecovery(SignalModel):
     amplitudes = ("S0",)
     kinds = ("VTR",)
     equation = "S = S0·(1 − exp(−TR/T1))"
-    source = "Bernstein, King & Zhou, Handbook of MRI Pulse Sequences (2004), 14.1"
+    source = "Markley, Horsley & Klein, J Chem Phys 55:3604 (1971)"
 
     def basis(self, protocol: Protocol, T: Array) -> Array:
         recovery: Array = -np.expm1(-protocol.TR / T[:, None])

@@ -225,10 +225,9 @@ def _tubes(result: StudyResult) -> Iterator[Row]:
 def _measured(row: Mapping[Any, Any], time: str, rate: str) -> tuple[str, str, str]:
     if not np.isfinite(row[f"{time}_s"]):
         return "–", "–", "–"
-    sd = row[f"{time}_sd_s"]
     return (
         _number(row[f"{time}_s"], row[f"{time}_stderr_s"], 1e3),
-        f"{1e3 * sd:.2g}" if np.isfinite(sd) and 1e3 * sd < 10 else f"{1e3 * sd:.0f}",
+        _number(row[f"{time}_median_s"], row[f"{time}_sd_s"], 1e3),
         _number(row[f"{rate}_per_s"], row[f"{rate}_stderr_per_s"]),
     )
 

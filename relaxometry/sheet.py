@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,7 @@ def read_sheet(path: str | Path) -> pd.DataFrame:
         Naming the file, the tube and the column: if a number is text or missing, a tube is doubled,
         a concentration is negative, or a tube has no concentration.
     """
-    table = read_table(path)
-    for column in REQUIRED:
-        if column not in table:
-            raise InputError(
-                f"no column {column}, there are: {', '.join(table.columns)}"[:200],
-                path=path,
-                expected="comma-separated columns " + ", ".join(REQUIRED),
-            )
+    table = read_table(path, REQUIRED)
     try:
         sheet = checked_sheet(table)
         _check_stated(sheet)
@@ -52,14 +45,15 @@ def read_sheet(path: str | Path) -> pd.DataFrame:
     return sheet
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
     """A comma-separated table with a header, as text; spaces around cells and blank lines go.
 
     Raises
     ------
     InputError
-        Naming the file and the line: if it is not such a table, a column is doubled, or a row has
-        more fields than the header, as where a decimal comma divides a number.
+        Naming the file and the line: if it is not such a table, a required column is missing, one
+        is doubled, or a row has more fields than the header, as where a decimal comma divides a
+        number.
     """
     path = Path(path)
     try:
@@ -73,14 +67,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
     (_, columns), *rows = [line for line in lines if any(line[1])] or [(1, [])]
     while columns and not columns[-1]:
         columns.pop()
-    if not columns:
-        raise InputError("nothing in it", path=path, expected="a CSV table with a header")
-    if len(columns) == 1 and (";" in columns[0] or "\t" in columns[0]):
+    missing = [name for name in required if name not in columns]
+    if missing:
         raise InputError(
-            f"one column, {columns[0]!r}",
+            f"no column {missing[0]}, there are: {', '.join(columns)}"[:200],
             path=path,
-            expected="columns divided by commas",
-            hint="save it as CSV with commas, and write the decimal point as a point",
+            expected="columns divided by commas, among them " + ", ".join(required),
         )
     named = [name for name in columns if name]
     if len(set(named)) < len(named):

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from .agents import RelaxivityTable, relaxivity
+from .agents import REQUIRED, RelaxivityTable, relaxivity
 from .contrast import Contrast, measure_contrast
 from .errors import GeometryError, InputError
 from .fit import CurveFit, fit_maps, fit_tubes
@@ -154,7 +154,7 @@ def analyse_table(table: str | Path) -> StudyResult:
     """
     path = Path(table)
     try:
-        lines = relaxivity(read_table(path))
+        lines = relaxivity(read_table(path, REQUIRED))
     except InputError as error:
         raise (error if error.path else error.at(path)) from None
     return StudyResult(
