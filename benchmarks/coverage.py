@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py [--protocol seed-7T] [--seeds 100] [--snr 150]
 
-Prints a Markdown table: bias and worst error of each relaxivity, and the coverage of its interval by
-the default line and, beside it, by an ordinary line through the same points.
+Prints a Markdown table: bias and worst error of each relaxivity, and the coverage of its interval
+by the default line and, beside it, by an ordinary line through the same points.
 """
 
 from __future__ import annotations

@@ -327,7 +327,7 @@ def _only(found: list[Scan], path: Path, content: _Content) -> Scan:
             f"{len(readable)} series ({listed})",
             path=path,
             expected="one",
-            hint="choose with series = <number>",
+            hint="choose with --series, or series = <number>",
         )
     if not readable:
         raise _nothing(found, path, content)

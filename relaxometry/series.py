@@ -294,7 +294,7 @@ class Series:
         ]
         if self.kind == "IRT1":
             facts.append("signed" if self.signed else "magnitude")
-        facts.append("field not stated" if self.field_T is None else f"{self.field_T:g} T")
+        facts.append("field not stated" if self.field_T is None else f"{self.field_T:.3g} T")
         facts.append(self.provenance.vendor or self.provenance.source)
         return f"Series: {self.kind}, {', '.join(facts)}"
 

@@ -1,0 +1,288 @@
+"""Fitting series and tubes: what goes in, what comes out, against SciPy and the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit
+
+import relaxometry as rx
+from relaxometry.simulate import series_from_maps
+
+ECHOES = rx.Protocol(TE=np.arange(1, 17) * 0.010)
+INVERSIONS = rx.Protocol(TI=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2], TR=8.0)
+T2, T1, SR = rx.MODELS[0], rx.MODELS[1], rx.MODELS[2]
+
+
+def decays(seed=0, grid=(6, 5, 2), sigma=5.0):
+    T = np.random.default_rng(seed).uniform(0.03, 0.1, grid)
+    return series_from_maps(T2, ECHOES, T, np.full((*grid, 1), 1000.0), sigma, seed)
+
+
+def recoveries(signed, grid=(6, 5, 2)):
+    T = np.random.default_rng(4).uniform(0.3, 1.5, grid)
+    amplitudes = np.broadcast_to([1000.0, 1900.0], (*grid, 2))
+    return series_from_maps(T1, INVERSIONS, T, amplitudes, 5.0, 4, signed=signed)
+
+
+class TestMaps:
+    def test_only_the_mask_is_fitted(self):
+        series = decays()
+        everywhere = rx.fit_maps(series)
+        mask = np.random.default_rng(1).random(series.grid) < 0.4
+        maps = rx.fit_maps(series, mask=mask)
+        assert maps.counts() == {rx.Status.OK: mask.sum(), rx.Status.MASKED: (~mask).sum()}
+        for name in ("T2", "S0", "R2"):
+            assert np.isnan(maps[name].value[~mask]).all()
+            assert np.isnan(maps[name].stderr[~mask]).all()
+            np.testing.assert_allclose(
+                maps[name].value[mask], everywhere[name].value[mask], rtol=1e-9
+            )
+        assert np.isnan(maps.rmse[~mask]).all()
+        np.testing.assert_allclose(maps.rmse[mask], everywhere.rmse[mask], rtol=1e-6)
+
+    def test_a_mask_of_nothing_is_a_map_of_nothing(self):
+        series = decays()
+        maps = rx.fit_maps(series, mask=np.zeros(series.grid, bool))
+        assert maps.counts() == {rx.Status.MASKED: maps.status.size}
+        assert maps.names == ("T2", "S0")
+        assert np.isnan(maps["T2"].value).all()
+
+    def test_numbers_of_a_map_are_those_of_its_curves(self):
+        series = decays()
+        maps = rx.fit_maps(series)
+        for voxel in [(0, 0, 0), (5, 4, 1), (2, 3, 0)]:
+            fit = rx.fit_curve(ECHOES, series.signal[voxel], "t2")
+            assert maps["T2"].value[voxel] == pytest.approx(fit["T2"].value, rel=1e-9)
+            assert maps["T2"].stderr[voxel] == pytest.approx(fit["T2"].stderr, rel=1e-6)
+            assert maps.rmse[voxel] == pytest.approx(np.sqrt(fit.rss / 16), rel=1e-6)
+            assert maps.rsquared[voxel] == pytest.approx(fit.rsquared, rel=1e-6)
+
+    def test_a_rate_is_the_inverse_of_its_time_voxel_by_voxel(self):
+        maps = rx.fit_maps(decays())
+        np.testing.assert_allclose(maps["R2"].value, 1 / maps["T2"].value)
+        np.testing.assert_allclose(maps["R2"].stderr, maps["T2"].stderr / maps["T2"].value ** 2)
+        assert "R2" in maps
+        assert "R1" not in maps
+        with pytest.raises(KeyError, match="no map 'R1'; there are T2, S0"):
+            maps["R1"]
+
+    @pytest.mark.parametrize(
+        ("protocol", "sequence", "model"),
+        [
+            (ECHOES, "SE", "t2"),
+            (ECHOES, None, "t2"),
+            (INVERSIONS, None, "t1_ir"),
+            (rx.Protocol(TR=[0.2, 0.5, 1, 3]), None, "t1_sr"),
+        ],
+    )
+    def test_the_model_follows_from_the_kind_of_series(self, protocol, sequence, model):
+        signal = np.random.default_rng(0).uniform(1, 2, (2, 2, 1, len(protocol)))
+        assert rx.fit_maps(rx.Series(signal, protocol, sequence=sequence)).model.name == model
+
+    def test_a_kind_without_a_model_says_so(self):
+        series = rx.Series(np.ones((2, 2, 1, 3)), rx.Protocol(FA=[2, 5, 10], TR=0.01))
+        with pytest.raises(rx.InputError, match="no model fits a VFA series"):
+            rx.fit_maps(series)
+
+    def test_less_memory_gives_the_same_numbers(self):
+        series = decays()
+        free = rx.fit_maps(series, workers=4)
+        least = rx.fit_maps(series, workers=4, max_memory=40_000_000)
+        np.testing.assert_array_equal(free["T2"].value, least["T2"].value)
+
+    @pytest.mark.parametrize(
+        ("options", "complaint"),
+        [
+            ({"max_memory": 1000}, "max_memory: 0 MB; expected at least .* MB"),
+            ({"workers": 0}, "workers"),
+            ({"workers": -2}, "workers"),
+            ({"mask": np.ones((6, 5), bool)}, "mask of shape"),
+            ({"mask": np.ones((5, 6, 2), bool)}, "mask of shape"),
+            ({"bounds": (0, 1)}, "bounds"),
+            ({"bounds": (1, 0.1)}, "bounds"),
+            ({"bounds": (0.1, 0.1)}, "bounds"),
+            ({"bounds": (0.1, np.inf)}, "bounds"),
+            ({"bounds": (np.nan, 1)}, "bounds"),
+            ({"bounds": (1e-6, 1)}, "bounds: 1e-06 s; expected a range .* has a signal"),
+            ({"model": "t2_epg"}, "no model 't2_epg'; expected t2, t1_ir"),
+            ({"model": "t1_ir"}, "t1_ir with a sweep of TE; expected a sweep of TI"),
+        ],
+    )
+    def test_what_cannot_be_fitted(self, options, complaint):
+        with pytest.raises(rx.InputError, match=complaint):
+            rx.fit_maps(decays(), **options)
+
+    def test_one_line_counts_what_became_of_the_voxels(self):
+        signal = np.array(decays().signal)
+        signal[0, :, 0], signal[1, 0, 0, 3] = 0, np.nan
+        mask = np.ones((6, 5, 2), bool)
+        mask[5] = False
+        maps = rx.fit_maps(rx.Series(signal, ECHOES), mask=mask)
+        assert repr(maps) == (
+            "ParameterMaps: t2, T2, S0: 44 ok, 5 low signal, 1 non finite, 0 at bound"
+        )
+
+    def test_maps_cannot_be_changed(self):
+        maps = rx.fit_maps(decays())
+        with pytest.raises(ValueError, match="read-only"):
+            maps.status[0] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            maps.raw["T2"][0][0] = 0
+
+
+class TestTubes:
+    """The fit of a tube is that of its mean signal, as SciPy fits it."""
+
+    labels = np.zeros((6, 5, 2), dtype=int)
+    labels[:2], labels[3:5, 1:4] = 3, 1
+
+    def tubes(self, series):
+        return rx.tubes_from_labels(self.labels, series.affine)
+
+    def test_T2_of_the_mean_signal(self):
+        series = decays()
+        tubes = self.tubes(series)
+        fits = rx.fit_tubes(series, tubes)
+        for number, fit in zip(tubes.numbers, fits, strict=True):
+            mean = series.signal[self.labels == number].astype(float).mean(axis=0)
+            best, covariance = curve_fit(
+                lambda TE, S0, T2: S0 * np.exp(-TE / T2), ECHOES.TE, mean, p0=(1000, 0.05)
+            )
+            assert [fit["S0"].value, fit["T2"].value] == pytest.approx(best, rel=1e-5)
+            assert [fit["S0"].stderr, fit["T2"].stderr] == pytest.approx(
+                np.sqrt(np.diag(covariance)), rel=1e-3
+            )
+            np.testing.assert_allclose(fit.signal, mean, rtol=1e-6)
+            # A mean of decays is no decay: its T2 lies among those of its voxels.
+            times = rx.fit_maps(series)["T2"].value[self.labels == number]
+            assert times.min() < fit["T2"].value < times.max()
+
+    @pytest.mark.parametrize("signed", [True, False])
+    def test_T1_of_the_mean_signal(self, signed):
+        series = recoveries(signed)
+        fit = rx.fit_tubes(series, self.tubes(series))[0]
+        mean = series.signal[self.labels == 1].astype(float).mean(axis=0)
+
+        def signal(TI, S0, B, T1):
+            S = S0 * (1 + np.exp(-8.0 / T1)) - B * np.exp(-TI / T1)
+            return S if signed else np.abs(S)
+
+        best, covariance = curve_fit(signal, INVERSIONS.TI, mean, p0=(1000, 1900, 0.8))
+        assert [fit[n].value for n in ("S0", "B", "T1")] == pytest.approx(best, rel=1e-5)
+        assert [fit[n].stderr for n in ("S0", "B", "T1")] == pytest.approx(
+            np.sqrt(np.diag(covariance)), rel=1e-3
+        )
+        assert fit["efficiency"].value == pytest.approx(best[1] / best[0] - 1, rel=1e-4)
+        assert fit.polarity == ("signed" if signed else "magnitude")
+
+    def test_tubes_of_another_grid_are_carried(self):
+        fine = decays(grid=(6, 5, 2))
+        mirrored = rx.Series(
+            fine.signal[:, ::-1],
+            ECHOES,
+            affine=np.array([[1, 0, 0, 0], [0, -1, 0, 4], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+        )
+        here, there = (rx.fit_tubes(series, self.tubes(fine)) for series in (fine, mirrored))
+        for one, other in zip(here, there, strict=True):
+            assert one["T2"].value == pytest.approx(other["T2"].value, rel=1e-9)
+
+    def test_one_nan_voxel_is_told_and_not_averaged_away(self):
+        signal = np.array(decays().signal)
+        signal[0, 0, 0, 7] = np.nan
+        series = rx.Series(signal, ECHOES)
+        first, third = rx.fit_tubes(series, self.tubes(series))
+        assert first.status is rx.Status.OK
+        assert third.status is rx.Status.NON_FINITE
+        assert np.isnan(third["T2"].value)
+
+    def test_table_of_tubes(self):
+        series = decays()
+        tubes = self.tubes(series)
+        maps = rx.fit_maps(series)
+        table = rx.tube_table(tubes, maps)
+        assert list(table["tube"]) == [1, 3]
+        assert list(table["n_voxels"]) == [12, 20]
+        for row, fit in zip(table.to_dict("records"), rx.fit_tubes(series, tubes), strict=True):
+            T = maps["T2"].value[self.labels == row["tube"]]
+            assert row["T2_s"] == fit["T2"].value
+            assert row["T2_stderr_s"] == fit["T2"].stderr
+            assert row["T2_sd_s"] == pytest.approx(np.std(T, ddof=1))
+            assert row["T2_median_s"] == pytest.approx(np.median(T))
+            assert row["R2_per_s"] == pytest.approx(1 / row["T2_s"])
+            assert row["R2_stderr_per_s"] == pytest.approx(row["T2_stderr_s"] / row["T2_s"] ** 2)
+            assert row["flags"] == ""
+        with pytest.raises(rx.InputError, match="two maps of T2"):
+            rx.tube_table(tubes, maps, maps)
+
+    @pytest.mark.parametrize(
+        ("T", "S0", "flag"),
+        [(0.0035, 1000, "T2_short"), (0.7, 1000, "T2_long"), (0.05, 15, "T2_imprecise")],
+    )
+    def test_what_is_doubtful_is_flagged(self, T, S0, flag):
+        grid = (6, 5, 2)
+        noise = 0.01 if S0 == 1000 else 20.0
+        series = series_from_maps(
+            T2, ECHOES, np.full(grid, T), np.full((*grid, 1), float(S0)), noise, 3, signed=True
+        )
+        table = rx.tube_table(self.tubes(series), rx.fit_maps(series))
+        assert flag in table["flags"][0].split()
+
+    def test_few_voxels_and_no_signal_are_flagged(self):
+        signal = np.array(decays().signal)
+        signal[:2] = 0
+        series = rx.Series(signal, ECHOES)
+        labels = self.labels.copy()
+        labels[3:5] = 0
+        labels[4, 4] = 1
+        table = rx.tube_table(rx.tubes_from_labels(labels, np.eye(4)), rx.fit_maps(series))
+        assert list(table["flags"]) == ["T2_few_voxels", "T2_low_signal"]
+        assert np.isnan(table["R2_per_s"][1])
+
+
+class TestCurve:
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (([0.01, 0.02], [3, 2, 1], "t2"), "3 signals for 2 times"),
+            (([0.01], [3], "t2"), "nothing varies"),
+            (([0.1, 0.2], [3, 2], "t1_ir"), "2 points for the 3 parameters"),
+            (([0.1, 0.2, 0.3], [-3, 2, 4], "t1_ir"), "-3 in a magnitude; say polarity"),
+            (([0.01, -0.02], [3, 2], "t2"), "TE: -0.02"),
+            (([0.01, 0.02], [3, 2], "T2"), "no model 'T2'"),
+        ],
+    )
+    def test_what_cannot_be_fitted(self, arguments, complaint):
+        with pytest.raises(rx.InputError, match=complaint):
+            rx.fit_curve(*arguments)
+
+    @pytest.mark.parametrize("option", [{"engine": "numpy"}, {"polarity": "real"}])
+    def test_a_choice_that_is_none(self, option):
+        with pytest.raises(rx.InputError, match=next(iter(option))):
+            rx.fit_curve([0.01, 0.02, 0.03], [3, 2, 1], "t2", **option)
+
+    def test_points_come_in_any_order_and_leave_sorted(self):
+        TE = np.array([0.03, 0.01, 0.02])
+        fit = rx.fit_curve(TE, 100 * np.exp(-TE / 0.04), "t2")
+        np.testing.assert_array_equal(fit.protocol.TE, [0.01, 0.02, 0.03])
+        assert fit["T2"].value == pytest.approx(0.04, rel=1e-9)
+        assert fit.curve(rx.Protocol(TE=[0.04, 0.08])) == pytest.approx(
+            100 * np.exp([-1, -2]), rel=1e-8
+        )
+
+    def test_two_points_give_a_value_without_an_error(self):
+        fit = rx.fit_curve([0.01, 0.02], 100 * np.exp([-0.25, -0.5]), "t2")
+        assert fit["T2"].value == pytest.approx(0.04, rel=1e-8)
+        assert np.isnan(fit["T2"].stderr)
+
+    def test_what_people_read(self):
+        # The check values of the science: T2 = 100.61702 ± 0.46548 ms, R² = 0.9997591643.
+        signal = [903, 825, 741, 678, 604, 553, 501, 448, 413, 369, 332, 307, 272, 251, 223, 207]
+        fit = rx.fit_curve(ECHOES, signal, "t2")
+        assert repr(fit) == "CurveFit: t2, T2 = 100.62 ± 0.47 ms, R² = 0.99976, ok"
+        assert "S = S0·exp(−TE/T2)" in fit.report()
+        assert f"  {fit['R2']!r}\n" in fit.report()
+        nothing = rx.fit_curve(ECHOES, np.zeros(16), "t2")
+        assert "T2 = not determined, " in repr(nothing)
+        with pytest.raises(KeyError, match="no parameter 'T1'; there are T2, S0"):
+            fit["T1"]
