@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -162,11 +163,13 @@ def fit(
     from .fit import fit_maps
     from .folder import read
     from .geometry import same_grid
+    from .models import as_model
     from .nifti import read_labels
     from .tubes import above_air
     from .whole import check_free, whole_folder
 
     check_free(output, "dataset_description.json", force)
+    chosen, memory = None if model is None else as_model(model), _bytes(max_memory)
     data = read(
         path,
         series=series,
@@ -186,10 +189,10 @@ def fit(
         where = np.asarray(labels) > 0
     maps = fit_maps(
         data,
-        model,
+        chosen,
         where,
         workers=workers,
-        max_memory=_bytes(max_memory),
+        max_memory=memory,
         progress=False if _Options.quiet else None,
     )
     with whole_folder(output, "dataset_description.json", force) as beside:
@@ -343,6 +346,7 @@ def run(arguments: list[str]) -> int:
 
 def _failed(message: str, code: int, error: BaseException) -> int:
     if _Options.debug:
-        raise error
-    typer.echo(message, err=True)
+        traceback.print_exception(error)
+    else:
+        typer.echo(message, err=True)
     return code

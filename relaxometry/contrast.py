@@ -115,12 +115,12 @@ class Contrast:
         return row
 
     def __repr__(self) -> str:
+        changes = {"target SNR": "dSNR_target", "reference SNR": "dSNR_reference", "CNR": "dCNR"}
         told = ", ".join(
-            f"{q} {self.mean(q):.3g}" for q in ("dSNR_target", "dSNR_reference", "dCNR")
+            f"{name} {100 * self.mean(f'{key}_signed'):+.1f} %" for name, key in changes.items()
         )
-        return (
-            f"Contrast: {self.name}, {told}, noise by {self.noise_method}, {self.n_slices} slices"
-        )
+        slices = "1 slice" if self.n_slices == 1 else f"{self.n_slices} slices"
+        return f"Contrast: {self.name}: {told}; noise by {self.noise_method}, {slices}"
 
 
 def measure_contrast(

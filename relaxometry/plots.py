@@ -83,6 +83,13 @@ def _written(figure: Figure, kind: Literal["svg", "png"], metadata: dict[str, No
 
 
 @rc_context(STYLE)
+class Picture(Figure):
+    """A figure that Jupyter shows by itself, without pyplot or an inline backend."""
+
+    def _repr_png_(self) -> bytes:
+        return as_png(self)
+
+
 def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     """Root sum of squares of a series, with the outline of what is measured of each tube.
 
@@ -168,7 +175,7 @@ def _picture(shape: tuple[int, ...], affine: Affine, beside: float = 0.0) -> tup
     across, down = (dy, dx) if swapped else (dx, dy)
     width = _PICTURE_HEIGHT * (shape[1] * across) / (shape[0] * down)
     width = min(max(width, _PICTURE_HEIGHT / 3), 2 * _PICTURE_HEIGHT)
-    figure = Figure(figsize=(width + beside, _PICTURE_HEIGHT))
+    figure = Picture(figsize=(width + beside, _PICTURE_HEIGHT))
     ax = figure.add_axes((0, 0, width / (width + beside), 1))
     ax.set_axis_off()
     return figure, ax
@@ -227,7 +234,7 @@ def curve_panel(curves: Sequence[CurveFit], tubes: Tubes, flagged: Collection[in
     """
     columns = next((n for n in (4, 5, 6) if len(curves) <= 6 * n), 6)
     rows = math.ceil(len(curves) / columns)
-    figure = Figure(figsize=(_WIDTH, 0.45 + 1.32 * rows), layout="constrained")
+    figure = Picture(figsize=(_WIDTH, 0.45 + 1.32 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax in panels.flat:
         ax.tick_params(labelsize=7, length=2.5, width=0.6, color=INK)
@@ -315,7 +322,7 @@ def relaxivity_lines(
     symbols = [s for s in RELAXIVITY_OF.values() if any(s in fits for fits in table.lines.values())]
     crowded = len(table) > 6
     height = 3.1 + (0.17 * len(table) if crowded else 0)
-    figure = Figure(figsize=(_WIDTH / 2 * len(symbols), height), layout="constrained")
+    figure = Picture(figsize=(_WIDTH / 2 * len(symbols), height), layout="constrained")
     panels = figure.subplots(1, len(symbols), squeeze=False)
     for ax, symbol in zip(panels.flat, symbols, strict=True):
         lines = {key: fits[symbol] for key, fits in table.lines.items() if symbol in fits}
@@ -407,7 +414,7 @@ def contrast_bars(contrasts: Sequence[Contrast]) -> Figure:
     """SNR of target and reference before and after, a panel per contrast; SD over slices if any."""
     columns = min(len(contrasts), 3)
     rows = math.ceil(len(contrasts) / columns)
-    figure = Figure(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.2), layout="constrained")
+    figure = Picture(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.2), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for ax, contrast in zip(panels.flat, contrasts, strict=False):
         for shift, when, colour in ((-0.19, "pre", "#b8c4cf"), (0.19, "post", AGENT_COLOURS[0])):

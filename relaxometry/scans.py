@@ -296,7 +296,12 @@ def _check_sweep(protocol: Protocol, images: Sequence[Image], path: str | Path) 
         repeated = len(images) > max(levels(images)) + 1
         # Of a setting that is not known, the origin says why.
         stated = images[0].settings
-        why = [reason for n in SWEEPABLE if n not in stated and (reason := images[0].origin.get(n))]
+        why = [
+            # Every MR image has an echo time: one without it has lost what may have been swept.
+            images[0].origin.get(n, f"{KEYWORDS[n]} is not stated")
+            for n in SWEEPABLE
+            if n not in stated and (n == "TE" or n in images[0].origin)
+        ]
         number = f"{len(images)} images" if len(images) > 1 else "one image"
         raise ProtocolError(
             "; ".join([f"nothing varies: {number} at {setting}", *why]),

@@ -89,6 +89,8 @@ def read_settings(path: str | Path) -> StudySettings:
         type, or a path does not exist.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError("is a folder", path=path, expected="a study.toml")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -86,9 +86,14 @@ class StudyResult:
     def __repr__(self) -> str:
         parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
         parts += [f"{name} by {maps.model.name}" for name, maps in self.maps.items()]
-        parts += [f"{len(self.relaxivity)} agents"] if self.relaxivity else []
-        parts += [f"{len(self.contrasts)} contrasts"] if self.contrasts else []
-        return f"StudyResult: {', '.join(parts)}, {len(self.warnings)} warnings"
+        agents = len(self.relaxivity) if self.relaxivity else 0
+        for number, what in (
+            (agents, "agent"),
+            (len(self.contrasts), "contrast"),
+            (len(self.warnings), "warning"),
+        ):
+            parts += [f"{number} {what}{'' if number == 1 else 's'}"] if number else []
+        return f"StudyResult: {', '.join(parts)}"
 
 
 def analyse(

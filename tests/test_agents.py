@@ -1,0 +1,294 @@
+"""Relaxivities of agents from tables as people have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import t as student
+
+import relaxometry as rx
+from relaxometry.agents import RELATIVE_FLOOR, classify, rate_sigma
+
+C = np.array([0.4, 0.2, 0.1, 0.05])
+NAN = float("nan")
+
+
+def table(agents=("A", "B"), blanks=1, noise=0.0, **columns):
+    """Two agents with r1, r2 = 4, 20 and 2, 60 in a medium of R1, R2 = 0.4, 9 s⁻¹."""
+    rng = np.random.default_rng(0)
+    relaxivities = {"A": (4.0, 20.0), "B": (2.0, 60.0)}
+    rows = [(agent, c) for agent in agents for c in C] + [("blank", 0.0)] * blanks
+    made = pd.DataFrame(rows, columns=["agent", "concentration_mM"])
+    made.insert(0, "tube", np.arange(1, len(made) + 1))
+    for i, (rate, R0) in enumerate((("R1", 0.4), ("R2", 9.0))):
+        r = [relaxivities.get(agent, (0, 0))[i] for agent in made["agent"]]
+        clean = R0 + np.array(r) * made["concentration_mM"]
+        made[f"{rate}_per_s"] = clean * (1 + rng.normal(0, noise, len(made)))
+    return made.assign(**columns)
+
+
+class TestLines:
+    def test_relaxivities_of_each_agent_with_the_blank_of_all(self):
+        result = rx.relaxivity(table())
+        assert list(result) == [("A", ""), ("B", "")]
+        for agent, r1, r2 in (("A", 4, 20), ("B", 2, 60)):
+            lines = result[agent]
+            assert (lines["r1"].r.value, lines["r2"].r.value) == pytest.approx((r1, r2))
+            assert (lines["r1"].R0.value, lines["r2"].R0.value) == pytest.approx((0.4, 9))
+            assert lines["r2"].n == 5
+            assert lines["r1"].R0.symbol == "R1"
+        np.testing.assert_allclose(result["r2_r1"], [5, 30])
+        assert list(result["class"]) == ["dual-mode", "T2 agent"]
+        assert result.warnings == ()
+        assert repr(result).startswith("Relaxivity: A: r1 4 ± ")
+
+    @pytest.mark.parametrize("name", ["", "blank", "Blank", "control", None, NAN])
+    def test_names_of_a_blank(self, name):
+        made = table()
+        made["agent"] = made["agent"].astype(object).where(made["agent"] != "blank", name)
+        assert rx.relaxivity(made)["A"]["r2"].n == 5
+
+    def test_a_blank_of_ones_own(self):
+        made = table(blanks=0)
+        own = pd.DataFrame({"agent": ["A"], "concentration_mM": [0.0], "R1_per_s": [0.4]})
+        result = rx.relaxivity(pd.concat([made, own.assign(R2_per_s=9.0)]))
+        assert (result["A"]["r2"].n, result["B"]["r2"].n) == (5, 4)
+
+    def test_several_blanks_are_several_points(self):
+        assert rx.relaxivity(table(blanks=3))["B"]["r1"].n == 7
+
+    def test_replicates_are_points_of_one_line(self):
+        made = pd.concat([table(noise=0.05).assign(replicate=i) for i in (1, 2, 3)])
+        line = rx.relaxivity(made)["A"]["r2"]
+        assert line.n == 15
+        np.testing.assert_allclose(
+            line.r.value, np.polyfit(line.concentration, line.rate, 1)[0], rtol=1e-9
+        )
+
+    def test_a_condition_is_a_line_of_its_own(self):
+        before, after = table(("A",)), table(("A",))
+        after["R2_per_s"] = 9 + 4 * (after["R2_per_s"] - 9)
+        made = pd.concat([before.assign(condition="pH 7.4"), after.assign(condition="pH 5.5")])
+        made.loc[made["agent"] == "blank", "condition"] = ""
+        result = rx.relaxivity(made)
+        assert list(result) == [("A", "pH 7.4"), ("A", "pH 5.5")]
+        np.testing.assert_allclose(result["r2_per_mM_per_s"], [20, 80])
+        assert [lines["r2"].n for lines in result.lines.values()] == [
+            6,
+            6,
+        ]  # both blanks are shared
+        with pytest.raises(KeyError, match="not exactly one agent"):
+            result["A"]
+
+    def test_a_blank_of_one_condition_is_not_shared(self):
+        made = pd.concat([table(("A",)).assign(condition=name) for name in ("before", "after")])
+        assert [lines["r2"].n for lines in rx.relaxivity(made).lines.values()] == [5, 5]
+
+    def test_agents_with_and_without_a_condition(self):
+        made = table()
+        made["condition"] = np.where(made["agent"] == "A", "acid", None)
+        result = rx.relaxivity(made)
+        assert list(result["condition"]) == ["acid", ""]
+        assert "A acid: r1" in repr(result)
+        assert "; B: r1" in repr(result)
+
+    def test_one_quantity_alone(self):
+        result = rx.relaxivity(table().drop(columns="R1_per_s"))
+        assert list(result["A"]) == ["r2"]
+        assert "r1_per_mM_per_s" not in result.table
+        assert list(result["class"]) == ["not determined"] * 2
+
+
+class TestLeftOut:
+    def test_excluded_tubes_are_named_once_with_their_reason(self):
+        made = table()
+        made["exclude"], made["reason"] = False, None
+        made.loc[0, ["exclude", "reason", "R2_per_s"]] = True, "air bubble", 1e6
+        made.loc[8, "exclude"] = True  # the blank of both
+        result = rx.relaxivity(made)
+        assert result["A"]["r2"].r.value == pytest.approx(20)
+        assert (result["A"]["r2"].n, result["B"]["r2"].n) == (3, 4)
+        assert result.warnings == (
+            "tube 1 left out as the sheet says: air bubble",
+            "tube 9 left out as the sheet says: no reason given",
+        )
+
+    @pytest.mark.parametrize("no", ["no", "", "0", "false", False, 0, None, NAN])
+    def test_words_that_exclude_nothing(self, no):
+        made = table()
+        made["exclude"] = pd.Series([no] * 8 + ["yes"], dtype=object)
+        result = rx.relaxivity(made)
+        assert result["A"]["r2"].n == 4
+        assert len(result.warnings) == 1
+
+    def test_an_excluded_tube_may_lack_agent_and_concentration(self):
+        made = table().assign(exclude=False)
+        made.loc[3, ["agent", "concentration_mM", "exclude"]] = "", NAN, True
+        assert rx.relaxivity(made)["A"]["r2"].n == 4
+
+    def test_an_agent_without_a_tube_left_is_not_there(self):
+        made = table()
+        made["exclude"] = made["agent"] == "A"
+        result = rx.relaxivity(made)
+        assert list(result) == [("B", "")]
+        assert len(result.warnings) == 4
+
+    def test_what_could_not_be_determined_is_named(self):
+        made = table()
+        made.loc[2, "R1_per_s"] = NAN
+        result = rx.relaxivity(made)
+        assert (result["A"]["r1"].n, result["A"]["r2"].n) == (4, 5)
+        assert result.warnings == ("A: tube 3 left out of r1: R1 not determined",)
+        assert result.table.loc[0, "n_points"] == 5
+
+
+class TestTables:
+    def test_times_alone_as_people_type_them(self):
+        made = table().assign(
+            T1_ms=lambda t: 1e3 / t["R1_per_s"], T2_ms=lambda t: 1e3 / t["R2_per_s"]
+        )
+        result = rx.relaxivity(made[["agent", "concentration_mM", "T1_ms", "T2_ms"]])
+        np.testing.assert_allclose(result["r1_per_mM_per_s"], [4, 2])
+        np.testing.assert_allclose(result["r2_per_mM_per_s"], [20, 60])
+        assert list(result["method"]) == ["ordinary"] * 2
+
+    def test_errors_of_times_are_those_of_rates(self):
+        T2 = 1 / table()["R2_per_s"]
+        made = table().drop(columns=["R1_per_s", "R2_per_s"])
+        seconds = made.assign(T2_s=T2, T2_stderr_s=0.01 * T2, T2_sd_s=0.3 * T2, n_voxels=25)
+        milliseconds = made.assign(
+            T2_ms=1e3 * T2, T2_stderr_ms=10 * T2, T2_sd_ms=300 * T2, n_voxels=25
+        )
+        # σ_T/T = max(1 %, 30 %/√25) = 6 %, and the floor of 1 %; σ_R/R is the same.
+        sigma = np.hypot(0.06, RELATIVE_FLOOR) / T2
+        for given in (seconds, milliseconds):
+            line = rx.relaxivity(given)["A"]["r2"]
+            assert line.method == "weighted"
+            np.testing.assert_allclose(line.sigma, sigma.iloc[[0, 1, 2, 3, 8]], rtol=1e-9)
+
+    def test_voxels_are_counted_on_the_grid_they_were_fitted_on(self):
+        sd = {"R2_stderr_per_s": 1e-6, "R2_sd_per_s": 1.0, "n_voxels": 100}
+        coarse = rx.relaxivity(table(**sd, T2_n_fitted=25))["A"]["r2"]
+        fine = rx.relaxivity(table(**sd))["A"]["r2"]
+        np.testing.assert_allclose(
+            coarse.sigma, np.hypot(1 / np.sqrt(25), RELATIVE_FLOOR * coarse.rate)
+        )
+        np.testing.assert_allclose(
+            fine.sigma, np.hypot(1 / np.sqrt(100), RELATIVE_FLOOR * fine.rate)
+        )
+
+    def test_text_from_a_file_is_read_as_numbers(self):
+        made = table(exclude="no").astype(str)
+        result = rx.relaxivity(made)
+        np.testing.assert_allclose(result["r2_per_mM_per_s"], [20, 60])
+
+    @pytest.mark.parametrize("missing", ["", " ", "nan", "NA", None])
+    def test_a_missing_rate_is_not_determined(self, missing):
+        made = table().astype({"R2_per_s": object})
+        made.loc[1, "R2_per_s"] = missing
+        assert rx.relaxivity(made)["A"]["r2"].n == 4
+
+    def test_errors_in_both_axes_where_every_concentration_has_one(self):
+        made = table(R2_stderr_per_s=0.5)
+        some = made.assign(concentration_sd_mM=[0.01] * 4 + [NAN] * 5)
+        result = rx.relaxivity(some)
+        assert (result["A"]["r2"].method, result["B"]["r2"].method) == ("york", "weighted")
+        assert result["A"]["r1"].method == "ordinary"  # R1 has no errors
+        assert result.table.loc[0, "method"] == "ordinary / york"
+        assert result["A"]["r2"].r.value == pytest.approx(20)
+
+    def test_one_rate_without_an_error_makes_the_line_ordinary(self):
+        made = table(R2_stderr_per_s=0.5)
+        made.loc[0, "R2_stderr_per_s"] = NAN
+        result = rx.relaxivity(made)
+        assert (result["A"]["r2"].method, result["B"]["r2"].method) == ("ordinary", "weighted")
+
+    @pytest.mark.parametrize(
+        ("change", "complaint"),
+        [
+            ({"R2_per_s": ["12,5"] + ["1"] * 8}, "R2_per_s: '12,5' in row 1; .*decimal point"),
+            ({"concentration_mM": ["much"] + ["1"] * 8}, "concentration_mM: 'much' in row 1"),
+            ({"concentration_mM": [NAN] + [1.0] * 8}, "concentration_mM: tube 1 has no concentrat"),
+            ({"concentration_mM": -1.0}, "concentration: -1 mM for r1 of A"),
+            ({"agent": ["A"] * 3 + [""] + ["B"] * 5}, "agent: tube 4 has a concentration but no"),
+            ({"agent": "", "concentration_mM": 0.0}, "no agent in the table"),
+            ({"exclude": "perhaps"}, "exclude: 'perhaps'; expected yes or no"),
+        ],
+    )
+    def test_cells_that_cannot_be_right(self, change, complaint):
+        with pytest.raises(rx.InputError, match=complaint):
+            rx.relaxivity(table().assign(**change))
+
+    @pytest.mark.parametrize(
+        ("dropped", "complaint"),
+        [
+            (["agent"], "no column agent; there are tube, concentration_mM"),
+            (["concentration_mM"], "no column concentration_mM"),
+            (["R1_per_s", "R2_per_s"], "no rates or times"),
+        ],
+    )
+    def test_columns_that_must_be_there(self, dropped, complaint):
+        with pytest.raises(rx.InputError, match=complaint):
+            rx.relaxivity(table().drop(columns=dropped))
+
+    @pytest.mark.parametrize("time", [0.0, -5.0])
+    def test_times_must_be_positive(self, time):
+        made = table().drop(columns=["R1_per_s", "R2_per_s"]).assign(T2_ms=time)
+        with pytest.raises(rx.InputError, match="T2_ms"):
+            rx.relaxivity(made)
+
+    def test_one_concentration_is_no_line(self):
+        made = table(blanks=0)
+        made = made[(made["agent"] == "A") | (made["concentration_mM"] == 0.4)]
+        with pytest.raises(rx.InputError, match="1 different concentration for r1 of B"):
+            rx.relaxivity(made)
+
+
+class TestRatio:
+    def test_interval_by_the_delta_method(self):
+        result = rx.relaxivity(table(noise=0.02))
+        r1, r2 = result["A"]["r1"].r, result["A"]["r2"].r
+        ratio = r2.value / r1.value
+        se = ratio * np.hypot(r1.stderr / r1.value, r2.stderr / r2.value)
+        half = student.ppf(0.975, 3) * se
+        row = result.table.iloc[0]
+        assert row["r2_r1"] == pytest.approx(ratio)
+        assert (row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]) == pytest.approx(
+            (ratio - half, ratio + half)
+        )
+        assert row["class"] == classify(ratio, (ratio - half, ratio + half))
+
+    @pytest.mark.parametrize(
+        ("ratio", "ci95", "name"),
+        [
+            (4.9, (4.8, 4.99), "T1 agent"),
+            (5.0, (5.0, 5.0), "dual-mode"),
+            (8.0, (8.0, 8.0), "dual-mode"),
+            (8.1, (8.05, 8.2), "T2 agent"),
+            (4.9, (4.5, 5.3), "T1 agent or dual-mode"),
+            (8.1, (7.9, 8.3), "dual-mode or T2 agent"),
+            (6.0, (4.0, 9.0), "T1 agent or dual-mode or T2 agent"),
+            (6.0, (-np.inf, np.inf), "T1 agent or dual-mode or T2 agent"),
+            (4.9, (NAN, NAN), "T1 agent"),
+            (100.0, (90.0, 110.0), "T2 agent"),
+            (0.0, (-1.0, 1.0), "not determined"),
+            (-3.0, (-4.0, -2.0), "not determined"),
+            (NAN, (NAN, NAN), "not determined"),
+            (np.inf, (NAN, NAN), "not determined"),
+        ],
+    )
+    def test_class(self, ratio, ci95, name):
+        assert classify(ratio, ci95) == name
+
+
+def test_error_a_rate_is_weighted_by():
+    """The larger of the fit's error and SD/√n, and in quadrature 1 % of the rate."""
+    rate = np.array([10.0, 10.0, 10.0, 10.0, 10.0])
+    stderr = np.array([0.5, 0.01, 0.01, NAN, 0.5])
+    sd = np.array([1.0, 4.0, 4.0, 4.0, NAN])
+    n = np.array([100, 100, 1, 100, 100])
+    np.testing.assert_allclose(
+        rate_sigma(rate, stderr, sd, n),
+        np.hypot([0.5, 0.4, 0.01, NAN, 0.5], 0.1),
+    )
