@@ -178,6 +178,8 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
                 f"no column {column}; there are {', '.join(map(str, table.columns))}"[:200],
                 expected="agent, concentration_mM and R1_per_s, R2_per_s, T1_ms or T2_ms",
             )
+    if table.empty:
+        raise InputError("no row in the table", expected="one row per tube")
     points = pd.DataFrame(index=table.index)
     for text in ("agent", "condition", "reason", "exclude"):
         points[text] = [as_text(value) for value in table[text]] if text in table else ""

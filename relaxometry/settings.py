@@ -227,7 +227,7 @@ class _Table:
         found = self.values.get(key, [])
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise InputError("not a list of tables", field=key, expected=f"[[{key}]] for each")
-        return [_Table(f"[{key}] {i}", one, self.folder) for i, one in enumerate(found, start=1)]
+        return [_Table(f"{key} {i}", one, self.folder) for i, one in enumerate(found, start=1)]
 
     def text(self, key: str) -> str:
         return str(self.take(key, str, ""))

@@ -117,9 +117,11 @@ def analyse(
         Naming file and field, before anything is fitted where possible.
     """
     settings = study if isinstance(study, StudySettings) else read_settings(study)
-    series = {name: _read_scan(name, scan) for name, scan in settings.scans.items()}
+    scanned = {name: _read_scan(scan) for name, scan in settings.scans.items()}
+    series = {name: _to_fit(name, settings.scans[name], one) for name, one in scanned.items()}
     facts = _with_field(settings, series)
-    tubes = _place_tubes(settings.tubes, series) if settings.tubes and series else {}
+    # Sought in all that was scanned: a tube of short T2 may show in the echo left out of the fit.
+    tubes = _place_tubes(settings.tubes, scanned) if settings.tubes and scanned else {}
     contrasts = tuple(_contrast(one) for one in settings.contrasts)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -176,8 +178,8 @@ def analyse_table(table: str | Path) -> StudyResult:
     )
 
 
-def _read_scan(name: str, scan: ScanSettings) -> Series:
-    series = read(
+def _read_scan(scan: ScanSettings) -> Series:
+    return read(
         scan.path,
         series=scan.series,
         te=scan.te,
@@ -186,6 +188,10 @@ def _read_scan(name: str, scan: ScanSettings) -> Series:
         fa=scan.fa,
         polarity=scan.polarity,
     )
+
+
+def _to_fit(name: str, scan: ScanSettings, series: Series) -> Series:
+    """The series without the points to be left out, checked against its model."""
     if scan.drop_echoes:
         try:
             series = series.drop(scan.drop_echoes, scan.drop_reason)

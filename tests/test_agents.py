@@ -15,9 +15,9 @@ NAN = float("nan")
 
 
 def table(agents=("A", "B"), blanks=1, noise=0.0, **columns):
-    """Two agents with r1, r2 = 4, 20 and 2, 60 in a medium of R1, R2 = 0.4, 9 s⁻¹."""
+    """Two agents with r1, r2 = 4, 24 and 2, 60 in a medium of R1, R2 = 0.4, 9 s⁻¹."""
     rng = np.random.default_rng(0)
-    relaxivities = {"A": (4.0, 20.0), "B": (2.0, 60.0)}
+    relaxivities = {"A": (4.0, 24.0), "B": (2.0, 60.0)}
     rows = [(agent, c) for agent in agents for c in C] + [("blank", 0.0)] * blanks
     made = pd.DataFrame(rows, columns=["agent", "concentration_mM"])
     made.insert(0, "tube", np.arange(1, len(made) + 1))
@@ -32,13 +32,13 @@ class TestLines:
     def test_relaxivities_of_each_agent_with_the_blank_of_all(self):
         result = rx.relaxivity(table())
         assert list(result) == [("A", ""), ("B", "")]
-        for agent, r1, r2 in (("A", 4, 20), ("B", 2, 60)):
+        for agent, r1, r2 in (("A", 4, 24), ("B", 2, 60)):
             lines = result[agent]
             assert (lines["r1"].r.value, lines["r2"].r.value) == pytest.approx((r1, r2))
             assert (lines["r1"].R0.value, lines["r2"].R0.value) == pytest.approx((0.4, 9))
             assert lines["r2"].n == 5
             assert lines["r1"].R0.symbol == "R1"
-        np.testing.assert_allclose(result["r2_r1"], [5, 30])
+        np.testing.assert_allclose(result["r2_r1"], [6, 30])
         assert list(result["class"]) == ["dual-mode", "T2 agent"]
         assert result.warnings == ()
         assert repr(result).startswith("Relaxivity: A: r1 4 ± ")
@@ -73,7 +73,7 @@ class TestLines:
         made.loc[made["agent"] == "blank", "condition"] = ""
         result = rx.relaxivity(made)
         assert list(result) == [("A", "pH 7.4"), ("A", "pH 5.5")]
-        np.testing.assert_allclose(result["r2_per_mM_per_s"], [20, 80])
+        np.testing.assert_allclose(result["r2_per_mM_per_s"], [24, 96])
         assert [lines["r2"].n for lines in result.lines.values()] == [
             6,
             6,
@@ -107,7 +107,7 @@ class TestLeftOut:
         made.loc[0, ["exclude", "reason", "R2_per_s"]] = True, "air bubble", 1e6
         made.loc[8, "exclude"] = True  # the blank of both
         result = rx.relaxivity(made)
-        assert result["A"]["r2"].r.value == pytest.approx(20)
+        assert result["A"]["r2"].r.value == pytest.approx(24)
         assert (result["A"]["r2"].n, result["B"]["r2"].n) == (3, 4)
         assert result.warnings == (
             "tube 1 left out as the sheet says: air bubble",
@@ -150,7 +150,7 @@ class TestTables:
         )
         result = rx.relaxivity(made[["agent", "concentration_mM", "T1_ms", "T2_ms"]])
         np.testing.assert_allclose(result["r1_per_mM_per_s"], [4, 2])
-        np.testing.assert_allclose(result["r2_per_mM_per_s"], [20, 60])
+        np.testing.assert_allclose(result["r2_per_mM_per_s"], [24, 60])
         assert list(result["method"]) == ["ordinary"] * 2
 
     def test_errors_of_times_are_those_of_rates(self):
@@ -181,7 +181,7 @@ class TestTables:
     def test_text_from_a_file_is_read_as_numbers(self):
         made = table(exclude="no").astype(str)
         result = rx.relaxivity(made)
-        np.testing.assert_allclose(result["r2_per_mM_per_s"], [20, 60])
+        np.testing.assert_allclose(result["r2_per_mM_per_s"], [24, 60])
 
     @pytest.mark.parametrize("missing", ["", " ", "nan", "NA", None])
     def test_a_missing_rate_is_not_determined(self, missing):
@@ -196,7 +196,7 @@ class TestTables:
         assert (result["A"]["r2"].method, result["B"]["r2"].method) == ("york", "weighted")
         assert result["A"]["r1"].method == "ordinary"  # R1 has no errors
         assert result.table.loc[0, "method"] == "ordinary / york"
-        assert result["A"]["r2"].r.value == pytest.approx(20)
+        assert result["A"]["r2"].r.value == pytest.approx(24)
 
     def test_one_rate_without_an_error_makes_the_line_ordinary(self):
         made = table(R2_stderr_per_s=0.5)
@@ -237,6 +237,10 @@ class TestTables:
         made = table().drop(columns=["R1_per_s", "R2_per_s"]).assign(T2_ms=time)
         with pytest.raises(rx.InputError, match="T2_ms"):
             rx.relaxivity(made)
+
+    def test_a_table_of_nothing(self):
+        with pytest.raises(rx.InputError, match="no row in the table"):
+            rx.relaxivity(table().iloc[:0])
 
     def test_one_concentration_is_no_line(self):
         made = table(blanks=0)
