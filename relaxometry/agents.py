@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .regression import Method, Relaxivity, relaxivity_fit, t95
+from .regression import Method, Relaxivity, no_line, relaxivity_fit, t95
 from .sheet import as_text, yes
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
@@ -44,7 +44,9 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
     def side(value: float) -> int:
         return 0 if value < T1_BELOW else 1 if value <= T2_ABOVE else 2
 
-    low, high = (side(ratio if math.isnan(v) else v) for v in ci95)
+    if any(math.isnan(v) for v in ci95):
+        return f"{names[side(ratio)]}, interval unknown"
+    low, high = (side(v) for v in ci95)
     return " or ".join(names[low : high + 1])
 
 
@@ -115,6 +117,8 @@ class RelaxivityTable:
 def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
     """Relaxivities of every agent in a tube table.
 
+    An agent whose tubes give no line (too few rates determined) has a row of NaN and a flag.
+
     Parameters
     ----------
     table : DataFrame
@@ -133,7 +137,7 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
     Raises
     ------
     InputError
-        If a column is missing or not numeric, or an agent has fewer than two concentrations.
+        If a column is missing or not numeric, or no agent has rates at two concentrations.
     """
     points = _points(table)
     excluded = points[points["exclude"]]
@@ -162,11 +166,15 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
         for rate in rates:
             used, left_out = _usable(points[own | shared], rate)
             warnings += [f"{name}: {text}" for text in left_out]
-            fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method, name)
+            fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method)
         lines[agent, condition] = fits
         rows.append(_row(agent, condition, fits))
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
+    every = [(name, fit) for fits in lines.values() for name, fit in fits.items()]
+    if all(math.isnan(fit.r.value) for _, fit in every):
+        symbol, fit = every[0]
+        raise InputError(f"{symbol} of {rows[0]['agent']} {fit.flags[0]}", field="concentration_mM")
     return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings))
 
 
@@ -193,6 +201,13 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
         )
     c_sd = _column(table, "concentration_sd_mM", np.nan)
     # A blank holds no agent: its concentration is 0 without error.
+    negative = points["concentration_mM"] < 0
+    if negative.any():
+        raise InputError(
+            f"tube {points['tube'][negative].iloc[0]} has {points['concentration_mM'].min():g} mM",
+            field="concentration_mM",
+            expected="none below 0",
+        )
     points["concentration_sd_mM"] = np.where(points["concentration_mM"] == 0, 0.0, c_sd)
     found = False
     for rate in RELAXIVITY_OF:
@@ -262,24 +277,21 @@ def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
     return points[~unknown], left_out
 
 
-def _agent_line(points: pd.DataFrame, rate: str, method: Method, name: str) -> Relaxivity:
+def _agent_line(points: pd.DataFrame, rate: str, method: Method) -> Relaxivity:
+    c, R = points["concentration_mM"].to_numpy(), points[rate].to_numpy()
+    levels = np.unique(c).size
+    if levels < 2:
+        reason = f"rates known at {levels} concentration{'' if levels == 1 else 's'}, 2 are needed"
+        return no_line(c, R, RELAXIVITY_OF[rate], reason)
     sigma, c_sd = points[f"{rate}_sigma"].to_numpy(), points["concentration_sd_mM"].to_numpy()
-    every = bool(len(points)) and bool(np.isfinite(sigma).all())
-    try:
-        return relaxivity_fit(
-            points["concentration_mM"].to_numpy(),
-            points[rate].to_numpy(),
-            stderr=sigma if every else None,
-            concentration_sd=c_sd if np.isfinite(c_sd).all() else None,
-            method=method,
-            symbol=RELAXIVITY_OF[rate],
-        )
-    except InputError as error:
-        raise InputError(
-            f"{error.found} for {RELAXIVITY_OF[rate]} of {name}",
-            field=error.field,
-            expected=error.expected,
-        ) from None
+    return relaxivity_fit(
+        c,
+        R,
+        stderr=sigma if np.isfinite(sigma).all() else None,
+        concentration_sd=c_sd if np.isfinite(c_sd).all() else None,
+        method=method,
+        symbol=RELAXIVITY_OF[rate],
+    )
 
 
 def _row(agent: str, condition: str, fits: Mapping[str, Relaxivity]) -> dict[str, Any]:

@@ -197,6 +197,27 @@ def relaxivity_fit(
     )
 
 
+def no_line(concentration: Array, rate: Array, symbol: str, reason: str) -> Relaxivity:
+    """A line that could not be drawn through these points: NaN throughout, and the reason."""
+    unknown = Estimate(np.nan, np.nan, symbol)
+    return Relaxivity(
+        r=unknown,
+        R0=Estimate(np.nan, np.nan, symbol.upper()),
+        ci95=(math.nan, math.nan),
+        covariance=np.full((2, 2), np.nan),
+        rsquared=math.nan,
+        residual_sd=math.nan,
+        chi2_reduced=math.nan,
+        n=concentration.size,
+        dof=0,
+        method="none",
+        concentration=concentration,
+        rate=rate,
+        sigma=np.full_like(concentration, np.nan),
+        flags=(f"not determined: {reason}",),
+    )
+
+
 def _numbers(values: ArrayLike, name: str) -> Array:
     try:
         array = np.atleast_1d(np.asarray(values, dtype=np.float64))

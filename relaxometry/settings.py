@@ -175,6 +175,12 @@ def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
         raise InputError(
             f"both {' and '.join(ways)}", field="[tubes]", expected="one way to place the tubes"
         )
+    if settings.margin_mm is not None and settings.labels is not None:
+        raise InputError(
+            "margin_mm with labels",
+            field="[tubes] margin_mm",
+            expected="order or circles: labels are measured as they are drawn",
+        )
     table.done()
     return settings
 

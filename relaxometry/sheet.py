@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ def read_sheet(path: str | Path) -> pd.DataFrame:
         a concentration is negative, or a tube has no concentration.
     """
     table = read_table(path, REQUIRED)
+    known = empty_sheet([]).columns.tolist()
+    for column in table.columns.difference(known):  # a comment is welcome, a slip is not
+        meant = get_close_matches(str(column), known, 1, cutoff=0.8)
+        if meant:
+            raise InputError(
+                "no such column", path=path, field=column, hint=f"{meant[0]} is meant?"
+            )
     try:
         sheet = checked_sheet(table)
         _check_stated(sheet)

@@ -309,6 +309,12 @@ def _remarks(
     if lines is not None:
         warnings += lines.warnings
         warnings.append(_not_stated(facts))
+        failures += [
+            f"{symbol} of {agent} {condition}".strip() + " could not be determined"
+            for (agent, condition), fits in lines.lines.items()
+            for symbol, fit in fits.items()
+            if not np.isfinite(fit.r.value)
+        ]
     return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
 
 

@@ -201,9 +201,11 @@ def tubes_from_circles(
     labels = np.zeros((nx, ny), dtype=np.int32)
     for number, (cx, cy, radius) in zip(table["tube"], array, strict=True):
         inside = (x - cx) ** 2 + (y - cy) ** 2 <= (radius - margin_mm) ** 2
-        if radius <= margin_mm or not inside.any():
+        outside = min(cx + dx, cy + dy, nx * dx - cx, ny * dy - cy) < radius
+        if outside or radius <= margin_mm or not inside.any():
             raise InputError(
-                f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm, is empty",
+                f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm, "
+                + ("reaches out of the image" if outside else "holds no voxel"),
                 field="circles",
                 expected=f"circles within {(nx - 1) * dx:.4g} × {(ny - 1) * dy:.4g} mm",
             )

@@ -210,7 +210,7 @@ class TestTables:
             ({"R2_per_s": ["12,5"] + ["1"] * 8}, "R2_per_s: '12,5' in row 1; .*decimal point"),
             ({"concentration_mM": ["much"] + ["1"] * 8}, "concentration_mM: 'much' in row 1"),
             ({"concentration_mM": [NAN] + [1.0] * 8}, "concentration_mM: tube 1 has no concentrat"),
-            ({"concentration_mM": -1.0}, "concentration: -1 mM for r1 of A"),
+            ({"concentration_mM": -1.0}, "concentration_mM: tube 1 has -1 mM"),
             ({"agent": ["A"] * 3 + [""] + ["B"] * 5}, "agent: tube 4 has a concentration but no"),
             ({"agent": "", "concentration_mM": 0.0}, "no agent in the table"),
             ({"exclude": "perhaps"}, "exclude: 'perhaps'; expected yes or no"),
@@ -245,8 +245,13 @@ class TestTables:
     def test_one_concentration_is_no_line(self):
         made = table(blanks=0)
         made = made[(made["agent"] == "A") | (made["concentration_mM"] == 0.4)]
-        with pytest.raises(rx.InputError, match="1 different concentration for r1 of B"):
-            rx.relaxivity(made)
+        result = rx.relaxivity(made)
+        assert result["A"]["r2"].r.value == pytest.approx(24)
+        assert np.isnan(result["B"]["r2"].r.value)
+        assert result.table.loc[1, "class"] == "not determined"
+        assert "r1: not determined: rates known at 1 concentration" in result["flags"][1]
+        with pytest.raises(rx.InputError, match="r1 of B not determined: rates known at 1 conc"):
+            rx.relaxivity(made[made["agent"] == "B"])
 
 
 class TestRatio:
@@ -274,7 +279,7 @@ class TestRatio:
             (8.1, (7.9, 8.3), "dual-mode or T2 agent"),
             (6.0, (4.0, 9.0), "T1 agent or dual-mode or T2 agent"),
             (6.0, (-np.inf, np.inf), "T1 agent or dual-mode or T2 agent"),
-            (4.9, (NAN, NAN), "T1 agent"),
+            (4.9, (NAN, NAN), "T1 agent, interval unknown"),
             (100.0, (90.0, 110.0), "T2 agent"),
             (0.0, (-1.0, 1.0), "not determined"),
             (-3.0, (-4.0, -2.0), "not determined"),

@@ -114,6 +114,10 @@ WRONG = {
     "unknown fact": ("[study]\nfield = 7.0\n" + SCAN + TUBES, r"\[study\] field: unknown key"),
     "unknown scan key": (SCAN + "echoes = 3\n" + TUBES, r"\[T2\] echoes: unknown key"),
     "unknown tube key": (SCAN + TUBES + "margin = 1\n", r"\[tubes\] margin: unknown key"),
+    "margin of labels": (
+        SCAN + '[tubes]\nlabels = "study.toml"\nmargin_mm = 1\n',
+        r"\[tubes\] margin_mm: margin_mm with labels",
+    ),
     "unknown contrast key": (CONTRAST + "air = 3\n", r"\[contrast 1\] air: unknown key"),
     # wrong types
     "table as text": ('T2 = "t2"\n', "T2: 't2'; expected a table"),

@@ -164,3 +164,10 @@ def test_what_is_no_sheet(sheet, tmp_path):
         read_sheet(sheet("1,C3,0.4", encoding="utf-16"))
     with pytest.raises(InputError, match="not a CSV table"):
         read_sheet(sheet("1,µ,0.4", encoding="latin-1"))
+
+
+def test_a_slip_in_a_column_name_is_said_and_a_comment_is_not(sheet):
+    said = sheet("1,C3,0.4,yes", header=f"{HEADER},excluded")
+    with pytest.raises(InputError, match=r"tubes.csv: excluded: no such column; exclude is meant"):
+        read_sheet(said)
+    assert len(read_sheet(sheet("1,C3,0.4,from Monday", header=f"{HEADER},comment"))) == 1

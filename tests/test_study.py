@@ -339,7 +339,7 @@ class TestTableAlone:
             (["agent,concentration_mM,T2_ms", 'A,"0,4",58'], "concentration_mM: '0,4' in row 1"),
             (["agent,concentration_mM,T2_ms", "A,0.4,0"], "T2_ms: a time that is not positive"),
             (["agent,concentration_mM", "A,0.4"], "no rates or times"),
-            (["agent,concentration_mM,T2_ms", "A,0.4,50"], "1 different concentration for r2 of A"),
+            (["agent,concentration_mM,T2_ms", "A,0.4,50"], "r2 of A not determined"),
             (["agent,concentration_mM,T2_ms"], "no row in the table"),
             ([""], "no column agent"),
         ],

@@ -118,6 +118,8 @@ class TestCircles:
         [
             ([[5, 5, 3], [9, 5, 3]], "circles of tubes 1 and 2 overlap"),
             ([[40, 5, 3]], r"circle of tube 1 at \(40, 5\) mm.*within 19 × 19 mm"),
+            ([[18, 5, 3]], "radius 3 mm, reaches out of the image"),
+            ([[5, 0, 3]], "radius 3 mm, reaches out of the image"),
             ([[5, 5, 0]], "circle of tube 1"),
             ([[5, 5, -3]], "circle of tube 1"),
             ([[5.5, 5.5, 0.5]], "circle of tube 1"),  # between the voxels
