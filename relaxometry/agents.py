@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .regression import Method, Relaxivity, no_line, relaxivity_fit, t95
+from .regression import Method, Relaxivity, fieller, no_line, relaxivity_fit, t95
 from .sheet import as_text, yes
-from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
+from .units import LONGEST, QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 # A rate is never better known than the method repeats itself: echo and inversion times, slice
 # profile and temperature limit it to about 1 %, however small the formula error of a fit.
 RELATIVE_FLOOR = 0.01
+# Points that scatter more than so many times their errors are a blunder rather than noise.
+SCATTER = 5.0
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
 BLANKS = ("", "blank", "control")
@@ -79,6 +81,11 @@ class RelaxivityTable:
     table: pd.DataFrame
     lines: Mapping[tuple[str, str], Mapping[str, Relaxivity]]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> pd.Index:
+        """Names of the table's columns."""
+        return self.table.columns
 
     def __len__(self) -> int:
         return len(self.table)
@@ -166,7 +173,8 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
         for rate in rates:
             used, left_out = _usable(points[own | shared], rate)
             warnings += [f"{name}: {text}" for text in left_out]
-            fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method)
+            line = fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method)
+            warnings += [f"{name}: {text}" for text in _doubts(line, used[f"{rate}_sigma"])]
         lines[agent, condition] = fits
         rows.append(_row(agent, condition, fits))
     if not rows:
@@ -215,6 +223,7 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
         if value is None:
             continue
         found = True
+        _check_rates(rate, value, stderr, points["tube"])
         points[rate] = value
         counts = (f"{TIME_OF[rate]}_n_fitted", "n_voxels")
         voxels = next((name for name in counts if name in table), "n_voxels")
@@ -226,9 +235,21 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
+def _check_rates(rate: str, value: Array, stderr: Array, tubes: pd.Series) -> None:
+    for name, bad, expected in (
+        (rate, (value <= 0) | np.isinf(value), "above 0"),
+        (f"error of {rate}", (stderr <= 0) | np.isinf(stderr), "above 0, or empty if not known"),
+    ):
+        if bad.any():
+            found = (stderr if name != rate else value)[bad][0]
+            where = f"{name} of tube {tubes.to_numpy()[bad][0]}"
+            raise InputError(f"{found:g} s⁻¹", field=where, expected=expected)
+
+
 def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
     """Rate, its standard error and its SD between voxels, from rates or else from times."""
     time = TIME_OF[rate]
+    _check_times(table, rate)
     if f"{rate}_per_s" in table:
         value = _column(table, f"{rate}_per_s", np.nan)
         stderr = _column(table, f"{rate}_stderr_per_s", np.nan)
@@ -249,6 +270,29 @@ def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
             stderr, sd = (error / T**2 for error in errors)
             return 1 / T, stderr, sd
     return None, None, None
+
+
+def _check_times(table: pd.DataFrame, rate: str) -> None:
+    """Raise `InputError` where time and rate of a tube disagree, or a time is in another unit."""
+    time = TIME_OF[rate]
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        T = factor * _column(table, f"{time}_{unit}", np.nan)
+        if (LONGEST["TR"] < T).any():
+            raise InputError(
+                f"{np.nanmax(T) / factor:g} {unit} is too long",
+                field=f"{time}_{unit}",
+                expected=f"{time} in {unit}",
+            )
+        R = _column(table, f"{rate}_per_s", np.nan)
+        apart = np.abs(R * T - 1) > 0.01
+        if apart.any():
+            row = int(np.flatnonzero(apart)[0])
+            raise InputError(
+                f"row {row + 1} has {rate} = {R[row]:g} s⁻¹ but 1/{time} = {1 / T[row]:g} s⁻¹",
+                field=f"{rate}_per_s",
+                expected=f"{rate} = 1/{time}",
+                hint="correct both, or leave one column out",
+            )
 
 
 def _column(table: pd.DataFrame, name: str, default: float) -> Array:
@@ -275,6 +319,22 @@ def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
         for tube in points.loc[unknown, "tube"]
     ]
     return points[~unknown], left_out
+
+
+def _doubts(line: Relaxivity, sigma: pd.Series) -> list[str]:
+    """What is odd about a line, in words."""
+    symbol, doubts = line.r.symbol, []
+    known = int(np.isfinite(sigma).sum())
+    if 0 < known < len(sigma):
+        doubts.append(
+            f"{symbol} is not weighted: {len(sigma) - known} of {len(sigma)} rates have no error"
+        )
+    if line.chi2_reduced > SCATTER**2:
+        doubts.append(
+            f"{symbol}: the points scatter {math.sqrt(line.chi2_reduced):.0f} times more than "
+            "their errors: are the tubes in the order of the sheet, and measured where they are?"
+        )
+    return doubts
 
 
 def _agent_line(points: pd.DataFrame, rate: str, method: Method) -> Relaxivity:
@@ -313,12 +373,17 @@ def _row(agent: str, condition: str, fits: Mapping[str, Relaxivity]) -> dict[str
         row[f"{symbol}_chi2_reduced"] = fit.chi2_reduced
         row[f"{symbol}_n_points"] = fit.n
         flags += [f"{symbol}: {flag}" for flag in fit.flags]
-    ratio, low, high = math.nan, math.nan, math.nan
+    ratio, low, high, label = math.nan, math.nan, math.nan, "not determined"
     if len(fits) == 2:
-        estimate = fits["r2"].r.over(fits["r1"].r)
-        ratio, half = estimate.value, t95(min(f.dof for f in fits.values())) * estimate.stderr
+        r1, r2 = fits["r1"].r, fits["r2"].r
+        estimate, t = r2.over(r1), t95(min(f.dof for f in fits.values()))
+        ratio, half = estimate.value, t * estimate.stderr
         low, high = ratio - half, ratio + half
+        if (r1.value > 0 and r2.value - t * r2.stderr > 0) or math.isnan(t):
+            # By Fieller's interval: where r1 is poorly known the delta method's is too narrow
+            # above and too wide below.
+            label = classify(ratio, fieller(r2, r1, t))
     row["r2_r1"], row["r2_r1_ci95_low"], row["r2_r1_ci95_high"] = ratio, low, high
-    row["class"] = classify(ratio, (low, high))
+    row["class"] = label
     row["flags"] = "; ".join(flags)
     return row

@@ -91,7 +91,9 @@ def _relaxivity_line(row: Mapping[Any, Any]) -> str:
             value, low, high = (
                 row[f"{symbol}_{part}per_mM_per_s"] for part in ("", "ci95_low_", "ci95_high_")
             )
-            parts.append(f"{symbol} = {value:.4g} (95 % {low:.4g} … {high:.4g}) mM⁻¹ s⁻¹")
+            interval = f"95 % {low:.4g} … {high:.4g}" if low == low else "interval unknown"
+            known = f"{value:.4g} ({interval}) mM⁻¹ s⁻¹" if value == value else "not determined"
+            parts.append(f"{symbol} = {known}")
     if row["class"] != "not determined":
         parts.append(f"r2/r1 = {row['r2_r1']:.3g}: {row['class']}")
     return f"{name}: " + ", ".join(parts)
@@ -163,6 +165,7 @@ def fit(
     from .fit import fit_maps
     from .folder import read
     from .geometry import same_grid
+    from .maps import determined
     from .models import as_model
     from .nifti import read_labels
     from .tubes import above_air
@@ -176,7 +179,7 @@ def fit(
         te=_times(te, "--te"),
         ti=_times(ti, "--ti"),
         tr=_times(tr, "--tr"),
-        fa=_times(fa, "--fa"),
+        fa=_angles(fa),
         polarity=polarity,
     )
     _say(repr(data))
@@ -187,6 +190,8 @@ def fit(
         if labels.shape != data.grid or not same_grid(affine, data.affine):
             raise GeometryError("not on the grid of the series", path=mask, expected=str(data.grid))
         where = np.asarray(labels) > 0
+    if not where.any():
+        raise InputError("nothing to fit: no voxel", path=mask, field="mask", expected="a mask")
     maps = fit_maps(
         data,
         chosen,
@@ -199,6 +204,9 @@ def fit(
         write_maps(maps, beside)
     _say(repr(maps))
     _say(f"Maps: {output}")
+    if determined(maps.status).sum() < where.sum() / 2:
+        typer.echo("quality check failed: most voxels could not be determined", err=True)
+        raise typer.Exit(QUALITY)
 
 
 @app.command()
@@ -294,6 +302,13 @@ def _times(text: str | None, option: str) -> list[float] | None:
         return [seconds(part) for part in text.split(",")]
     except InputError as error:
         raise InputError(error.found, field=option, expected=error.expected) from None
+
+
+def _angles(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r}", field="--fa", expected="degrees, e.g. 5,10,20") from None
 
 
 def _bytes(text: str | None) -> int | None:

@@ -162,6 +162,8 @@ def measure_contrast(
             f"pre {before.shape}, post {after.shape}, regions {labels.shape}", expected="one grid"
         )
     wanted = {"target": target, "reference": reference, "noise": noise}
+    if len(set(wanted.values())) < len(wanted):
+        raise InputError(f"labels {target}, {reference}, {noise}", expected="three different ones")
     for region, label in wanted.items():
         if not (labels == label).any():
             raise InputError(f"no voxel has label {label}", field=f"region {region}")

@@ -30,7 +30,7 @@ from . import dicomheader
 from .dicomheader import LPS_TO_RAS, TAGS, Header
 from .errors import InputError
 from .geometry import voxel_size
-from .images import Image, LeftOut
+from .images import Image, LeftOut, vendor_of
 from .series import Series
 
 # What pydicom raises on files that are cut off or garbled.
@@ -115,7 +115,7 @@ def _classic(header: Header) -> list[Image]:
             component=component,
             sequence=dicomheader.sequence(header),
             field_T=dicomheader.field_T(header),
-            vendor=" ".join(header.words("Manufacturer")),
+            vendor=vendor_of(" ".join(header.words("Manufacturer"))),
             acquisition=" ".join(header.words("SeriesInstanceUID")),
             name=" ".join(header.words("SeriesDescription")),
             order=tuple(dicomheader.rank(header, keyword) for keyword in order),

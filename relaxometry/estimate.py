@@ -44,6 +44,8 @@ class Estimate:
         if np.ndim(self.value) == 0:
             object.__setattr__(self, "value", float(self.value))
             object.__setattr__(self, "stderr", float(self.stderr))
+        if np.any(np.less(self.stderr, 0)):
+            raise InputError("a negative stderr", field=self.symbol or "Estimate")
 
     @property
     def unit(self) -> str:

@@ -86,7 +86,7 @@ def fit_maps(
     status = np.full(series.grid, Status.MASKED, dtype=np.uint8)
     columns: dict[str, tuple[list[Array], list[Array]]] = {}
     for part in parts:
-        for name, (value, stderr) in _parameters(chosen, part).items():
+        for name, (value, stderr) in _parameters(chosen, series.protocol, part).items():
             values, stderrs = columns.setdefault(name, ([], []))
             values.append(value)
             stderrs.append(stderr)
@@ -181,7 +181,9 @@ def _solver(model: SignalModel, protocol: Protocol, bounds: Bounds, magnitude: b
     )
 
 
-def _parameters(model: SignalModel, solution: Solution) -> dict[str, tuple[Array, Array]]:
+def _parameters(
+    model: SignalModel, protocol: Protocol, solution: Solution
+) -> dict[str, tuple[Array, Array]]:
     """Value and standard error (V,) of every parameter of a model, as the solver left them."""
     variance = np.diagonal(solution.covariance, axis1=1, axis2=2)
     stderr = np.sqrt(variance)
@@ -189,7 +191,7 @@ def _parameters(model: SignalModel, solution: Solution) -> dict[str, tuple[Array
     for i, name in enumerate(model.amplitudes):
         found[name] = (solution.amplitudes[:, i], stderr[:, 1 + i])
     at_edge = solution.status == Status.AT_EDGE
-    derived = model.derived(solution.amplitudes, solution.covariance[:, 1:, 1:])
+    derived = model.derived(protocol, solution.amplitudes, solution.covariance[:, 1:, 1:])
     for name, (value, error) in derived.items():
         # At the edge the ratio is its bound, not an estimate.
         found[name] = (np.where(at_edge, np.nan, value), np.where(at_edge, np.nan, error))
@@ -276,7 +278,7 @@ def _curve_fit(
     i: int,
     **facts: Any,
 ) -> CurveFit:
-    parameters = _parameters(model, solution)
+    parameters = _parameters(model, protocol, solution)
     return CurveFit(
         model=model,
         protocol=protocol,
@@ -333,7 +335,10 @@ def fit_curve(
         if choice not in choices:
             raise InputError(f"{choice!r}", field=name, expected=" or ".join(choices))
     given = times if isinstance(times, Protocol) else Protocol(**{chosen.reads[0]: times})
-    y = np.array(signal, dtype=np.float64)
+    try:
+        y = np.array(signal, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise FitError("not numeric", field="signal") from None
     if y.shape != (len(given),):
         raise FitError(f"{y.size} signals for {len(given)} times", field="signal")
     order = np.argsort(given.times, kind="stable")

@@ -18,6 +18,24 @@ Polarity = Literal["magnitude", "signed"]
 
 # What DICOM and BIDS both call the settings.
 KEYWORDS = {"TE": "EchoTime", "TI": "InversionTime", "TR": "RepetitionTime", "FA": "FlipAngle"}
+# Makers by what their files call them: free text stays out of results, it may name a place.
+_VENDORS = {
+    "siemens": "Siemens",
+    "ge medical": "GE",
+    "ge healthcare": "GE",
+    "philips": "Philips",
+    "bruker": "Bruker",
+    "toshiba": "Canon",
+    "canon": "Canon",
+    "hitachi": "Hitachi",
+    "fujifilm": "Fujifilm",
+    "uih": "United Imaging",
+    "united imaging": "United Imaging",
+    "agilent": "Agilent",
+    "varian": "Varian",
+    "mr solutions": "MR Solutions",
+    "relaxometry simulation": "relaxometry simulation",
+}
 _UNFIT_COMPONENTS = {"P": "a phase image", "I": "an imaginary image"}
 # Scanners write positions and directions with 4 to 6 digits.
 _SAME_PLACE_MM, _SAME_STEP_MM, _SAME_HEIGHT_MM = 0.05, 1e-3, 0.01
@@ -65,6 +83,8 @@ class Image:
     gain : float or None
         Factor of the voxel values that is not known to be comparable between images (Philips
         without its private scale slope); None where values compare.
+    sidecars : tuple of str
+        Other files that its settings were read from.
     """
 
     file: str
@@ -84,11 +104,19 @@ class Image:
     problem: str = ""
     faults: Mapping[str, InputError] = field(default_factory=dict)
     gain: float | None = None
+    sidecars: tuple[str, ...] = ()
 
     @property
     def unfit(self) -> str:
         """Why it is nothing to fit; empty if it may be."""
         return _UNFIT_COMPONENTS.get(self.component, self.problem)
+
+
+def vendor_of(text: str) -> str:
+    """The maker of a scanner that a file names; empty if it is none we know."""
+    lower = text.strip().lower()
+    found = (vendor for words, vendor in _VENDORS.items() if lower.startswith(words))
+    return "GE" if lower == "ge" else next(found, "")
 
 
 def stacked(images: Sequence[Image], path: str | Path) -> tuple[list[int], Affine]:

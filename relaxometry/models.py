@@ -79,7 +79,9 @@ class SignalModel(ABC):
         """Range allowed for (second amplitude)/(first amplitude), or None."""
         return None
 
-    def derived(self, amplitudes: Array, covariance: Array) -> dict[str, tuple[Array, Array]]:
+    def derived(
+        self, protocol: Protocol, amplitudes: Array, covariance: Array
+    ) -> dict[str, tuple[Array, Array]]:
         """What follows from amplitudes (…, p) and covariance (…, p, p): name → value, stderr."""
         return {}
 
@@ -147,7 +149,11 @@ class InversionRecovery(SignalModel):
         # S0·(1 + e^(−TR/T1)) ≤ 2·S0, which lowers the least ratio to a half.
         return (1.0 if protocol.TR is not None else 0.5), 2.5
 
-    def derived(self, amplitudes: Array, covariance: Array) -> dict[str, tuple[Array, Array]]:
+    def derived(
+        self, protocol: Protocol, amplitudes: Array, covariance: Array
+    ) -> dict[str, tuple[Array, Array]]:
+        if protocol.TR is None:  # then S0 stands for S0·(1 + e^(−TR/T1)), and ε is not known
+            return {}
         S0, B = amplitudes[..., 0], amplitudes[..., 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             gradient = np.stack([-B / S0**2, 1 / S0], axis=-1)

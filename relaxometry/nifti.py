@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine
-from .images import Image
+from .images import Image, vendor_of
 from .sidecar import Name, Sidecar
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
@@ -69,13 +69,14 @@ def images(path: str | Path) -> list[Image]:
             component=component,
             sequence=sidecar.sequence,
             field_T=sidecar.field_T,
-            vendor=sidecar.text("Manufacturer"),
+            vendor=vendor_of(sidecar.text("Manufacturer")),
             source="NIfTI",
             acquisition=str(path.with_name(sidecar.name.acquisition)),
             name=sidecar.text("SeriesDescription", "ProtocolName"),
             order=(*sidecar.order, float(i)),
             problem=sidecar.problem,
             faults=faults,
+            sidecars=tuple(str(file) for file in sidecar.files),
         )
         for i in range(n)
     ]

@@ -245,7 +245,7 @@ def _contrast(contrast: Contrast) -> Row:
         "cells": [
             *(told(f"SNR_{r}_{when}") for r in ("target", "reference") for when in ("pre", "post")),
             *(told(f"CNR_relative_{when}", spec=".2f") for when in ("pre", "post")),
-            *(told(d, 100, ".1f") for d in ("dSNR_target", "dSNR_reference", "dCNR")),
+            *(told(f"d{q}_signed", 100, "+.1f") for q in ("SNR_target", "SNR_reference", "CNR")),
         ],
     }
 

@@ -197,6 +197,41 @@ def relaxivity_fit(
     )
 
 
+def fieller(numerator: Estimate, denominator: Estimate, t: float) -> tuple[float, float]:
+    """Fieller's interval of the ratio of two independent estimates.
+
+    It stays right where the delta method fails: a denominator that may be 0 leaves it unbounded.
+
+    Parameters
+    ----------
+    numerator, denominator : Estimate
+    t : float
+        Student's t of the level wanted.
+
+    Returns
+    -------
+    (float, float)
+        With an infinite end where it is unbounded; of two branches, the one of the estimate's sign.
+
+    Notes
+    -----
+    Fieller, J R Stat Soc B 16:175 (1954).
+    """
+    n, d = numerator.value, denominator.value
+    dn, dd = t * numerator.stderr, t * denominator.stderr
+    a, b = d * d - dd * dd, n * d
+    # b² − a·c with its large terms cancelled by hand: exact data would lose it to rounding.
+    discriminant = (n * dd) ** 2 + (d * dn) ** 2 - (dn * dd) ** 2
+    if not math.isfinite(a + discriminant):
+        return math.nan, math.nan
+    if a == 0 or discriminant < 0:
+        return -math.inf, math.inf
+    ends = sorted((b + sign * math.sqrt(discriminant)) / a for sign in (-1, 1))
+    if a > 0:
+        return ends[0], ends[1]
+    return (ends[1], math.inf) if b > 0 else (-math.inf, ends[0])
+
+
 def no_line(concentration: Array, rate: Array, symbol: str, reason: str) -> Relaxivity:
     """A line that could not be drawn through these points: NaN throughout, and the reason."""
     unknown = Estimate(np.nan, np.nan, symbol)

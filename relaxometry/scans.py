@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, ProtocolError
+from .errors import GeometryError, InputError, ProtocolError
 from .geometry import Affine
 from .images import (
     KEYWORDS,
@@ -29,8 +29,6 @@ from .series import SAME_SETTING, SWEEPABLE, Protocol, Provenance, Series, range
 
 Times = Mapping[str, Sequence[float]]
 
-# Beyond these, in s, times given by hand are milliseconds by mistake.
-_TOO_LONG = {"TE": 10.0, "TI": 60.0, "TR": 60.0, "FA": np.inf}
 # A magnitude filtered or interpolated may dip below zero; inverted magnetisation fills tubes.
 _STRONG, _SHARE_NEGATIVE = 0.1, 0.01
 
@@ -110,7 +108,13 @@ def scans(images: Sequence[Image], path: str | Path, times: Times | None = None)
     position = {id(image): k for k, image in enumerate(images)}
     groups = [*unfit, *whole, *pooled, *single]
     groups.sort(key=lambda group: min((i.order, position[id(i)]) for i in group))
-    return [_scan(group, path, times) for group in groups]
+    strays = {(i.acquisition, i.component): i for i in left if i.acquisition}
+    return [
+        _scan(group, path, times, strays.get((group[0].acquisition, group[0].component)))
+        if len(group) > 1
+        else _scan(group, path, times)
+        for group in groups
+    ]
 
 
 def assemble(
@@ -173,7 +177,7 @@ def load(plan: Plan, path: str | Path, polarity: Polarity | None = None) -> Seri
     signed, reason = _signed(first, signal, polarity)
     provenance = Provenance(
         source=first.source,
-        files=tuple(dict.fromkeys(image.file for image in plan.images)),
+        files=tuple(dict.fromkeys(f for i in plan.images for f in (i.file, *i.sidecars))),
         vendor=first.vendor,
         origin={**plan.origin, "signed": reason},
     )
@@ -185,9 +189,19 @@ def load(plan: Plan, path: str | Path, polarity: Polarity | None = None) -> Seri
         raise error.at(path) from None
 
 
-def _scan(group: Sequence[Image], path: str | Path, times: Times | None) -> Scan:
+def _scan(
+    group: Sequence[Image], path: str | Path, times: Times | None, stray: Image | None = None
+) -> Scan:
     if group[0].unfit:
         return Scan(tuple(group), error=InputError(group[0].unfit, path=path))
+    if stray is not None and stray not in group:
+        error = GeometryError(
+            "differs in size, place, field or maker from the other images of its acquisition",
+            path=stray.file,
+            expected="images of one stack",
+            hint="move it away, or export the scan again",
+        )
+        return Scan(tuple(group), error=error)
     try:
         return Scan(tuple(group), plan=arrange(group, path, times))
     except InputError as error:
@@ -268,10 +282,6 @@ def _by_hand(
 ) -> NDArray[np.float64]:
     """Values given for the images of each slice, in the order they were taken."""
     numbers = getattr(Protocol(**{name: given}), name)
-    if numbers.max() > _TOO_LONG[name]:
-        raise ProtocolError(
-            f"{numbers.max():g} s is too long", field=name, expected="seconds, not milliseconds"
-        )
     if numbers.size == 1:
         return np.full(len(images), numbers[0])
     values = np.empty(len(images))

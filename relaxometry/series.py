@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import GeometryError, InputError, ProtocolError
 from .geometry import Affine, checked_affine, voxel_size
-from .units import QUANTITIES
+from .units import LONGEST, QUANTITIES
 
 SWEEPABLE = ("TE", "TI", "TR", "FA")
 # Settings closer than this are the same setting: scanners write times with 4–6 digits.
@@ -130,6 +130,9 @@ def _checked_setting(name: str, values: Any) -> NDArray[np.float64]:
         raise ProtocolError(
             f"{worst:g} is not possible", field=name, expected="finite and positive values"
         )
+    if array.max() > LONGEST[name]:
+        unit = "degrees" if name == "FA" else "seconds, not milliseconds (10 ms is 0.01)"
+        raise ProtocolError(f"{array.max():g} is too much", field=name, expected=unit)
     return array
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from .errors import InputError
 from .series import Sequence_
+from .units import LONGEST
 
 # Keys of each setting, the one to trust first. Plurals hold one value per volume.
 _KEYS = {
@@ -24,7 +25,6 @@ _KEYS = {
     "TR": ("RepetitionTimes", "RepetitionTimeExcitation", "RepetitionTime"),
     "FA": ("FlipAngles", "FlipAngle"),
 }
-_LONGEST = {"TE": 10.0, "TI": 60.0, "TR": 60.0}  # s; whoever writes more wrote milliseconds
 _COMPONENTS = {
     **dict.fromkeys(("M", "MAG", "MAGNITUDE"), "M"),
     **dict.fromkeys(("P", "PHASE"), "P"),
@@ -95,6 +95,11 @@ class Sidecar:
     name: Name
     fields: Mapping[str, tuple[Any, Path]]
 
+    @property
+    def files(self) -> list[Path]:
+        """The sidecars that said any of it."""
+        return list(dict.fromkeys(file for _, file in self.fields.values()))
+
     @classmethod
     def of(cls, path: Path) -> Sidecar:
         """Read the sidecars of a NIfTI file; the deepest and most specific one wins.
@@ -134,7 +139,7 @@ class Sidecar:
             if key is None:
                 continue
             try:
-                settings[symbol] = self._numbers(key, n, _LONGEST.get(symbol, math.inf))
+                settings[symbol] = self._numbers(key, n, LONGEST[symbol])
                 origin[symbol] = f"{key} (sidecar)"
             except InputError as error:
                 faults[symbol] = error

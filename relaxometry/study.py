@@ -299,13 +299,15 @@ def _remarks(
         warnings += [f"{name}: {note}" for note in one.provenance.notes]
     failures: list[str] = []
     for row in table.to_dict("records"):
-        warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
         if not row["exclude"]:
+            warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
             failures += [
                 f"tube {row['tube']}: {name} could not be determined"
                 for name in series
                 if not np.isfinite(row[f"{name}_s"])
             ]
+    if lines is None and len(table):
+        warnings.append("no r1 or r2: the sheet names no agent with a concentration above 0")
     if lines is not None:
         warnings += lines.warnings
         warnings.append(_not_stated(facts))

@@ -285,9 +285,13 @@ def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
     frame = np.concatenate(
         [image[0].ravel(), image[-1].ravel(), image[:, 0].ravel(), image[:, -1].ravel()]
     )
+    frame = frame[np.isfinite(frame)]
+    bright = float(np.max(image, where=np.isfinite(image), initial=0))
+    if not frame.size:
+        return image > 0.02 * bright, 0.0
     air = float(np.median(frame))
     spread = 1.4826 * float(np.median(np.abs(frame - air)))
-    return image > air + max(8 * spread, 0.02 * float(image.max())), air
+    return image > air + max(8 * spread, 0.02 * bright), air
 
 
 def _discs(image: NDArray[np.float64], dx: float, dy: float) -> NDArray[np.float64]:

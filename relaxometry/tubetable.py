@@ -16,6 +16,10 @@ from .tubes import Tubes
 from .units import RATE_OF
 
 FEW_VOXELS = 10
+_UNEVEN = 0.2  # SD between voxels at the brightest point, as a share of their mean
+# Points lie on a floor where the curve has fallen below 2 % of the signal and they stay 4 times
+# above it; it matters where the fit feels it.
+_GONE, _ABOVE, _FELT = 0.02, 4.0, 0.998
 #: What a flag of the tube table says, as a sentence with the quantity in front.
 FLAGS = {
     "at_bound": "ended at the bound of the search: the data do not determine it",
@@ -26,6 +30,8 @@ FLAGS = {
     "short": "is below half the shortest time measured: poorly determined",
     "long": "is above three times the longest time measured: poorly determined",
     "imprecise": "is known to no better than 20 %: noise or the noise floor decides it",
+    "noise_floor": "is biased: late points lie on the noise floor, which the model does not know",
+    "uneven": "is of voxels that differ by more than 20 %: noise, a wall, a bubble, a wrong place",
     "few_voxels": f"was measured on fewer than {FEW_VOXELS} voxels",
 }
 
@@ -67,8 +73,9 @@ def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
         ]
         for name in columns[0]:
             table[name] = [row[name] for row in columns]
-        for codes, fit, row in zip(flags, fits, columns, strict=True):
-            codes += [f"{time}_{code}" for code in _judge(fit, row[f"{time}_n_voxels"])]
+        for codes, fit, number in zip(flags, fits, here.numbers, strict=True):
+            voxels = one.series.signal[here.voxels(number)]
+            codes += [f"{time}_{code}" for code in _judge(fit, voxels)]
     table["flags"] = [" ".join(codes) for codes in flags]
     return table
 
@@ -90,8 +97,8 @@ def _tube_row(maps: ParameterMaps, fit: CurveFit, voxels: NDArray[np.bool_]) -> 
     }
 
 
-def _judge(fit: CurveFit, n_voxels: int) -> Sequence[str]:
-    """Codes of what is doubtful about a tube's fit."""
+def _judge(fit: CurveFit, voxels: NDArray[np.float32]) -> Sequence[str]:
+    """Codes of what is doubtful about a tube's fit, from it and its voxels (voxels, n)."""
     codes = [] if fit.status is Status.OK else [fit.status.name.lower()]
     T, times = fit[fit.model.time].value, fit.protocol.times
     if times[times > 0].min() / 2 > T:
@@ -100,9 +107,23 @@ def _judge(fit: CurveFit, n_voxels: int) -> Sequence[str]:
         codes.append("long")
     if fit[fit.model.time].stderr > 0.2 * T:
         codes.append("imprecise")
-    if n_voxels < FEW_VOXELS:
+    if _on_floor(fit):
+        codes.append("noise_floor")
+    brightest = voxels[:, int(np.argmax(np.abs(fit.signal)))]
+    if len(voxels) > 1 and brightest.std(ddof=1) > _UNEVEN * abs(brightest.mean()):
+        codes.append("uneven")
+    if len(voxels) < FEW_VOXELS:
         codes.append("few_voxels")
     return codes
+
+
+def _on_floor(fit: CurveFit) -> bool:
+    """Whether the last of a decay lies on a plateau that the fitted curve does not have."""
+    if not np.isfinite(fit[fit.model.time].value) or fit.rsquared > _FELT:
+        return False
+    curve = fit.curve()
+    gone = curve < _GONE * fit.signal.max()
+    return bool(gone.sum() >= 3 and fit.signal[gone].mean() > _ABOVE * curve[gone].mean())
 
 
 def flag_sentence(tube: int, code: str) -> str:

@@ -93,6 +93,9 @@ RATE_OF = {"T1": "R1", "T2": "R2", "T2star": "R2star"}
 TIME_OF = {rate: time for time, rate in RATE_OF.items()}
 RELAXIVITY_OF = {"R1": "r1", "R2": "r2"}
 
+#: Acquisition times longer than this, in s, were written in milliseconds.
+LONGEST = {"TE": 10.0, "TI": 60.0, "TR": 60.0, "FA": 360.0}
+
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}  # micro sign and Greek mu
 _TIME_TEXT = re.compile(r"\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|[+-]?\.\d+)\s*([a-zµμ]*)\s*\Z")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ def check_free(folder: str | Path, marker: str, force: bool = False) -> None:
     by which an earlier result of the same kind is known.
     """
     folder = Path(folder)
+    disk = next(parent for parent in folder.resolve().parents if parent.exists())
+    if not os.access(disk, os.W_OK):
+        raise InputError("cannot be written: no permission", path=folder, hint="choose another")
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -301,3 +301,58 @@ def test_error_a_rate_is_weighted_by():
         rate_sigma(rate, stderr, sd, n),
         np.hypot([0.5, 0.4, 0.01, NAN, 0.5], 0.1),
     )
+
+
+class TestDoubts:
+    """What must not pass in silence."""
+
+    def test_a_time_corrected_beside_its_rate(self):
+        made = table(T2_s=0.1)
+        with pytest.raises(rx.InputError, match=r"R2_per_s: row 1 has R2 = .* but 1/T2 = 10"):
+            rx.relaxivity(made)
+
+    @pytest.mark.parametrize(
+        ("column", "value", "complaint"),
+        [
+            ("R2_per_s", -16.0, "R2 of tube 1: -16 s"),
+            ("R2_per_s", np.inf, "R2 of tube 1: inf s"),
+            ("R2_stderr_per_s", 0.0, "error of R2 of tube 1: 0 s.*or empty"),
+            ("R2_stderr_per_s", -3.0, "error of R2 of tube 1"),
+        ],
+    )
+    def test_a_rate_or_error_that_cannot_be(self, column, value, complaint):
+        made = table(R2_stderr_per_s=1.0)
+        made.loc[0, column] = value
+        with pytest.raises(rx.InputError, match=complaint):
+            rx.relaxivity(made)
+
+    def test_milliseconds_in_a_column_of_seconds(self):
+        made = table()[["tube", "agent", "concentration_mM"]].assign(T1_s=2500.0)
+        with pytest.raises(rx.InputError, match="T1_s: 2500 s is too long"):
+            rx.relaxivity(made)
+
+    def test_some_rates_without_errors(self):
+        made = table(R2_stderr_per_s=0.5)
+        made.loc[2, "R2_stderr_per_s"] = NAN
+        warnings = rx.relaxivity(made).warnings
+        assert "A: r2 is not weighted: 1 of 5 rates have no error" in warnings
+
+    def test_tubes_in_the_wrong_order(self):
+        made = table(R2_stderr_per_s=0.5)
+        made.loc[:3, "R2_per_s"] = made.loc[:3, "R2_per_s"].to_numpy()[::-1]
+        (warning,) = [w for w in rx.relaxivity(made).warnings if w.startswith("A: r2")]
+        assert "in the order of the sheet" in warning
+
+    def test_a_slope_that_may_be_zero_makes_no_class(self):
+        made = table(noise=0.0)
+        made["R2_per_s"] = 9 + 0.001 * np.arange(len(made)) % 2
+        assert set(rx.relaxivity(made)["class"]) == {"not determined"}
+
+    def test_a_poorly_known_r1_keeps_a_sure_class(self):
+        """r1 = 0.04, at most about 0.3; r2 = 70: no ratio below 200 is possible."""
+        c = np.array([0.0, 0.1, 0.2, 0.4])
+        made = pd.DataFrame({"agent": "A", "concentration_mM": c, "R2_per_s": 9 + 70 * c})
+        made["R1_per_s"] = 0.4 + 0.04 * c + np.array([0.01, -0.02, 0.02, -0.01])
+        result = rx.relaxivity(made)
+        assert result["A"]["r1"].ci95[0] < 0
+        assert list(result["class"]) == ["T2 agent"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
+from relaxometry.regression import fieller, t95
 
 ENGINES = ("own", "lmfit")
 
@@ -93,3 +94,16 @@ def test_ratio_of_relaxivities():
     ratio = r2.over(r1)
     assert ratio.value == pytest.approx(23.3333333333, rel=1e-10)
     assert ratio.stderr == pytest.approx(1.7697700890, rel=1e-10)
+
+    low, high = fieller(r2, r1, t95(8))
+    assert low == pytest.approx(19.7955753011, rel=1e-10)
+    assert high == pytest.approx(28.1725083203, rel=1e-10)
+
+
+def test_ratio_of_a_relaxivity_that_may_be_zero():
+    unbounded = fieller(rx.Estimate(70, 0.1), rx.Estimate(0.04, 0.045), 4.3)
+    # r1 is at most 0.04 + 4.3·0.045 = 0.2335, and nothing bounds the ratio above.
+    assert unbounded[0] == pytest.approx(70 / 0.2335, rel=0.01)
+    assert unbounded[1] == float("inf")
+    assert fieller(rx.Estimate(0.1, 1), rx.Estimate(0.1, 1), 3) == (-float("inf"), float("inf"))
+    assert fieller(rx.Estimate(24, 0.0), rx.Estimate(4, 0.0), 3) == (6, 6)

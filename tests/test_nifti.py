@@ -227,7 +227,7 @@ def test_sidecars_are_inherited_and_the_deepest_wins(tmp_path: Path) -> None:
     put("set/dataset_description.json", {"Name": "x", "BIDSVersion": "1.10.0"})
     put("set/MESE.json", {"RepetitionTime": 1, "MagneticFieldStrength": 3})
     put("set/IRT1.json", {"Manufacturer": "of another suffix"})
-    put("set/sub-01/sub-01_MESE.json", {"RepetitionTime": 2, "Manufacturer": "M"})
+    put("set/sub-01/sub-01_MESE.json", {"RepetitionTime": 2, "Manufacturer": "Bruker BioSpin"})
     put("set/sub-01/anat/sub-01_echo-1_MESE.json", {"EchoTime": 0.01})
     put("set/sub-01/anat/sub-01_echo-2_MESE.json", {"EchoTime": 0.02, "RepetitionTime": 3})
     put("set/sub-01/anat/sub-02_MESE.json", {"FlipAngle": 1})
@@ -235,7 +235,7 @@ def test_sidecars_are_inherited_and_the_deepest_wins(tmp_path: Path) -> None:
     for echo in (1, 2):
         path = tmp_path / f"set/sub-01/anat/sub-01_echo-{echo}_MESE.nii.gz"
         (image,) = nifti.images(save(path, voxels(4, 3, 1)))
-        assert (image.field_T, image.vendor) == (3.0, "M")
+        assert (image.field_T, image.vendor) == (3.0, "Bruker")
         settings.append(image.settings)
     assert settings == [{"TE": 0.01, "TR": 2.0}, {"TE": 0.02, "TR": 3.0}]
 
