@@ -253,12 +253,19 @@ def contrast(
 def relaxivity(
     table: Annotated[Path, typer.Argument(help="CSV: agent, concentration_mM, R1_per_s, T2_ms …")],
     output: Output,
+    title: Annotated[str, typer.Option(help="Of the report.")] = "",
+    field: Annotated[float | None, typer.Option(help="Field strength in T.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="In °C.")] = None,
+    medium: Annotated[str, typer.Option(help="For example: 1 % agarose.")] = "",
+    ion: Annotated[str, typer.Option(help="What the concentration counts: Fe, Gd, Mn …")] = "",
     force: Force = False,
 ) -> None:
     """r1 and r2 from a table of concentrations and rates."""
+    from .settings import StudyFacts
     from .study import analyse_table
 
-    _write_report(analyse_table(table), output, force)
+    facts = StudyFacts(title, field, temperature, medium, ion)
+    _write_report(analyse_table(table, facts), output, force)
 
 
 def _write_report(result: StudyResult, output: Path, force: bool) -> None:

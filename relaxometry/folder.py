@@ -158,10 +158,16 @@ class ScanSummary:
             self.vendor,
             self.source,
             self.polarity,
-            _counted(len(self.files), "file"),
+            _counted(len(self.files), "file") + self._where,
         ]
         line = ", ".join(fact for fact in facts if fact)
         return f"{line}: {self.problem}" if self.problem else line
+
+    @property
+    def _where(self) -> str:
+        """The folder that holds all of its files, where it is not the one asked for."""
+        folder = os.path.commonpath([Path(file).parent for file in self.files])
+        return f" in {Path(folder).as_posix()}" if folder not in ("", ".") else ""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, units in the keys, e.g. ``TE_s``."""
@@ -208,7 +214,16 @@ class Inspection:
             head += f", {others} other"
         if self.ignored:
             head += f", {_counted(len(self.ignored), 'file')} ignored"
-        return "\n".join([head, *(f"  {row!r}" for row in self.rows)])
+        by_reason: dict[str, list[str]] = {}
+        for file, why in self.ignored.items():
+            by_reason.setdefault(why, []).append(file)
+        ignored = [
+            f"  ignored: {files[0]}"
+            + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+            + f": {why}"
+            for why, files in by_reason.items()
+        ]
+        return "\n".join([head, *(f"  {row!r}" for row in self.rows), *ignored])
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, units in the keys."""

@@ -403,8 +403,12 @@ def _left_out(
     return [(float(x), float(y)) for x, y in points.itertuples(index=False)]
 
 
+_LONGEST_NAME = 26  # letters, in a legend that leaves room for the lines
+
+
 def _line_name(key: tuple[str, str], line: Relaxivity) -> str:
     name = " ".join(part for part in key if part)
+    name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
     # Without its symbol an Estimate prints no unit: that is in the legend's title.
     return f"{name}  {str(line.r).removesuffix(' mM⁻¹ s⁻¹')}"
 

@@ -118,10 +118,14 @@ def analyse(
     """
     settings = study if isinstance(study, StudySettings) else read_settings(study)
     scanned = {name: _read_scan(scan) for name, scan in settings.scans.items()}
-    series = {name: _to_fit(name, settings.scans[name], one) for name, one in scanned.items()}
+    try:
+        series = {name: _to_fit(name, settings.scans[name], one) for name, one in scanned.items()}
+        # Sought in all that was scanned: a short T2 may show only in an echo left out of the fit.
+        tubes = _place_tubes(settings.tubes, scanned) if settings.tubes and scanned else {}
+    except InputError as error:
+        # What is wrong between files is a matter of the study that brought them together.
+        raise (error if error.path else error.at(settings.path)) from None
     facts = _with_field(settings, series)
-    # Sought in all that was scanned: a tube of short T2 may show in the echo left out of the fit.
-    tubes = _place_tubes(settings.tubes, scanned) if settings.tubes and scanned else {}
     contrasts = tuple(_contrast(one) for one in settings.contrasts)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -149,23 +153,32 @@ def analyse(
     )
 
 
-def analyse_table(table: str | Path) -> StudyResult:
+def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyResult:
     """Relaxivities from a CSV table of concentrations and rates or times alone.
 
-    Columns as for :func:`relaxometry.relaxivity`.
+    Parameters
+    ----------
+    table : path
+        Columns as for :func:`relaxometry.relaxivity`.
+    facts : StudyFacts, optional
+        Field, temperature, medium and ion, which a table does not say.
+
+    Returns
+    -------
+    StudyResult
 
     Raises
     ------
     InputError
         Naming the file and the column.
     """
-    path = Path(table)
+    path, facts = Path(table), facts or StudyFacts()
     try:
         lines = relaxivity(read_table(path, REQUIRED))
     except InputError as error:
         raise (error if error.path else error.at(path)) from None
     return StudyResult(
-        facts=StudyFacts(),
+        facts=facts,
         maps=MappingProxyType({}),
         curves=MappingProxyType({}),
         tubes=MappingProxyType({}),
@@ -173,8 +186,8 @@ def analyse_table(table: str | Path) -> StudyResult:
         relaxivity=lines,
         contrasts=(),
         inputs=(_hashed(path, path.parent),),
-        warnings=(*lines.warnings, _not_stated(StudyFacts())),
-        failures=(),
+        warnings=tuple(w for w in (*lines.warnings, _not_stated(facts)) if w),
+        failures=_undetermined(lines),
     )
 
 
@@ -311,13 +324,17 @@ def _remarks(
     if lines is not None:
         warnings += lines.warnings
         warnings.append(_not_stated(facts))
-        failures += [
-            f"{symbol} of {agent} {condition}".strip() + " could not be determined"
-            for (agent, condition), fits in lines.lines.items()
-            for symbol, fit in fits.items()
-            if not np.isfinite(fit.r.value)
-        ]
+        failures += _undetermined(lines)
     return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
+
+
+def _undetermined(lines: RelaxivityTable) -> tuple[str, ...]:
+    return tuple(
+        f"{symbol} of {agent} {condition}".strip() + " could not be determined"
+        for (agent, condition), fits in lines.lines.items()
+        for symbol, fit in fits.items()
+        if not np.isfinite(fit.r.value)
+    )
 
 
 def _not_stated(facts: StudyFacts) -> str:

@@ -271,6 +271,12 @@ def find_tubes(
         circles = circles[table["tube"].rank().astype(int) - 1]
     if margin_mm is None:
         margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * float(circles[:, 2].min()))
+    if margin_mm >= circles[:, 2].min():
+        raise InputError(
+            f"{margin_mm:g} mm leaves nothing of a tube of {circles[:, 2].min():.3g} mm radius",
+            field="margin_mm",
+            expected="a margin well below the radius",
+        )
     return replace(
         tubes_from_circles(series, circles.tolist(), table, margin_mm), source="found in the image"
     )

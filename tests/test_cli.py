@@ -396,3 +396,50 @@ class TestForceAndQuiet:
         assert (told.out, told.err) == ("", "")
         assert run(asked) == 3
         assert "is there already" in capsys.readouterr().err
+
+
+class TestWhatIsNotThere:
+    def test_maps_of_nothing_fail_the_quality_check(self, study, tmp_path, capsys) -> None:
+        times = ",".join(f"{ms}ms" for ms in range(160, 0, -10))  # the wrong way round
+        arguments = [
+            "fit",
+            str(study / "dicom/t2_mese"),
+            "-o",
+            str(tmp_path / "out"),
+            "--te",
+            times,
+        ]
+        assert run(arguments) == 1
+        assert "most voxels could not be determined" in capsys.readouterr().err
+
+    def test_an_empty_mask_is_bad_input(self, study, tmp_path, capsys) -> None:
+        labels = nibabel.load(study / "labels.nii.gz")
+        mask = tmp_path / "mask.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(0 * np.asarray(labels.dataobj), labels.affine), mask)
+        arguments = ["fit", str(study / "dicom/t2_mese"), "-o", str(tmp_path / "out")]
+        assert run([*arguments, "--mask", str(mask)]) == 3
+        assert "nothing to fit" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_angles_have_no_unit_of_time(self, study, tmp_path, capsys) -> None:
+        arguments = ["fit", str(study / "dicom/t2_mese"), "-o", str(tmp_path / "out")]
+        assert run([*arguments, "--fa", "90ms"]) == 3
+        assert "--fa: '90ms'; expected degrees" in capsys.readouterr().err
+
+    def test_a_table_with_its_conditions_stated(self, report, tmp_path, capsys) -> None:
+        arguments = ["relaxivity", str(report / "tubes.csv"), "-o", str(tmp_path / "out")]
+        stated = ["--field", "7", "--temperature", "22", "--medium", "agarose", "--ion", "Fe"]
+        assert run([*arguments, *stated]) == 0
+        assert "not stated" not in capsys.readouterr().out
+        said = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))["study"]
+        assert (said["field_T"], said["concentration_of"]) == (7.0, "Fe")
+
+    def test_sidecars_are_inputs(self, own_study, tmp_path) -> None:
+        edit(own_study / "study.toml", 'path = "dicom/t2_mese"', 'path = "bids"\nseries = 1')
+        edit(own_study / "study.toml", 'path = "dicom/t1_ir"', 'path = "bids"\nseries = 2')
+        arguments = ["report", str(own_study / "study.toml"), "-o", str(tmp_path / "out")]
+        assert run(arguments) == 0
+        results = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))
+        assert [series["kind"] for series in results["series"]] == ["IRT1", "MESE"]
+        named = {entry["path"] for entry in results["inputs"]}
+        assert "bids/sub-01/anat/sub-01_echo-1_MESE.json" in named

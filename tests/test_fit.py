@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 import relaxometry as rx
+from relaxometry.noise import rician_mean
 from relaxometry.simulate import series_from_maps
 
 ECHOES = rx.Protocol(TE=np.arange(1, 17) * 0.010)
@@ -286,3 +287,30 @@ class TestCurve:
         assert "T2 = not determined, " in repr(nothing)
         with pytest.raises(KeyError, match="no parameter 'T1'; there are T2, S0"):
             fit["T1"]
+
+
+def test_a_tube_whose_echoes_lie_on_the_noise_floor_is_flagged():
+    """Rician means of T2 = 10 ms and 60 ms at S0/σ = 100: the first reads long."""
+    TE = np.arange(1, 17) * 0.010
+    sigma = 0.01
+    tubes = [
+        np.broadcast_to(rician_mean(np.exp(-TE / T2), sigma), (12, 1, 1, TE.size))
+        for T2 in (0.010, 0.060)
+    ]
+    series = rx.Series(np.concatenate(tubes), rx.Protocol(TE=TE))
+    labels = np.repeat([1, 2], 12).reshape(24, 1, 1)
+    table = rx.tube_table(rx.tubes_from_labels(labels, np.eye(4)), rx.fit_maps(series))
+    assert table["T2_s"][0] > 0.010 * 1.01
+    assert table["T2_s"][1] == pytest.approx(0.060, rel=0.005)
+    assert list(table["flags"]) == ["T2_noise_floor", ""]
+
+
+def test_a_region_that_is_half_air_is_flagged():
+    TE = np.arange(1, 17) * 0.010
+    decay = 1000 * np.exp(-TE / 0.060)
+    share = np.r_[np.ones(8), np.zeros(8)].reshape(16, 1, 1, 1)
+    noise = np.random.default_rng(0).normal(0, 5, (16, 1, 1, TE.size))
+    series = rx.Series(np.abs(share * decay + noise), rx.Protocol(TE=TE))
+    labels = np.ones((16, 1, 1), dtype=int)
+    table = rx.tube_table(rx.tubes_from_labels(labels, np.eye(4)), rx.fit_maps(series))
+    assert "T2_uneven" in table["flags"][0].split()

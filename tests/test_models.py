@@ -216,6 +216,19 @@ def test_a_model_says_what_it_is(model):
         rx.fit_curve(other, np.ones(len(other)), model)
 
 
+def test_the_inversion_efficiency_is_not_claimed_without_the_repetition_time():
+    """With TR unknown, S0 stands for S0·(1 + e^(−TR/T1)): T1 is right, ε cannot be known."""
+    model = next(model for model in rx.MODELS if model.name == "t1_ir")
+    TI = np.geomspace(0.05, 5, 10)
+    signal = model.signal(rx.Protocol(TI=TI, TR=1.5), np.array([1.0]), [[1000.0, 1950.0]])[0]
+    known = rx.fit_curve(rx.Protocol(TI=TI, TR=1.5), signal, model, polarity="signed")
+    assert known["efficiency"].value == pytest.approx(0.95, rel=1e-8)
+    unknown = rx.fit_curve(TI, signal, model, polarity="signed")
+    assert unknown["T1"].value == pytest.approx(1.0, rel=1e-8)
+    with pytest.raises(KeyError):
+        unknown["efficiency"]
+
+
 def test_special_values_of_the_equations():
     by_name = {model.name: model for model in rx.MODELS}
     T = np.array([0.5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,15 @@ def test_the_same_protocol_in_two_folders_is_two_scans_but_one_setting_per_folde
 
     assert len(scans([*sweep("before"), *sweep("after")], "study")) == 2
     assert len(scans(sweep("ti_{}"), "study")) == 1
+
+
+@pytest.mark.parametrize("change", [{"affine": 0.1}, {"field_T": 3.0}])
+def test_an_image_that_strays_from_its_acquisition_is_not_lost_in_silence(change) -> None:
+    images = echoes((10, 20, 30, 40))
+    shift = change.get("affine", 0.0)
+    moved = images[2].affine + shift * np.eye(4, k=3)  # 0.1 mm along x
+    images[2] = replace(images[2], affine=moved, field_T=change.get("field_T"))
+    first, second = scans(images, "scan")
+    for scan in (first, second):
+        assert scan.plan is None
+    assert "differs in size, place, field or maker" in str(first.error)

@@ -270,7 +270,10 @@ WRONG = {
         r"circle of tube 1 at \(90, 0\) mm",
     ),
     "negative margin": ([('order = "rows"', "margin_mm = -1")], "margin_mm: -1 mm"),
-    "wide margin": ([('order = "rows"', "margin_mm = 5")], "circle of tube 1"),
+    "wide margin": (
+        [('order = "rows"', "margin_mm = 5")],
+        "margin_mm: 5 mm leaves nothing of a tube",
+    ),
     "label there is none": ([("noise = 3", "noise = 7")], "region noise: no voxel has label 7"),
 }
 
