@@ -351,5 +351,5 @@ def _relaxivity_sentences(result: StudyResult) -> Iterator[str]:
     yield (
         f"{intervals} (of r2/r1 with its error by the delta method). By r2/r1, an agent is a T1 "
         f"agent below {T1_BELOW:g}, a T2 agent above {T2_ABOVE:g} and dual-mode between; where "
-        "the interval crosses a border, both are named."
+        "Fieller's interval of the ratio crosses a border, both are named."
     )

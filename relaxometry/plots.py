@@ -320,7 +320,10 @@ def relaxivity_lines(
         Ion the concentration counts, for the axis.
     """
     symbols = [s for s in RELAXIVITY_OF.values() if any(s in fits for fits in table.lines.values())]
-    crowded = len(table) > 6
+    names = [" ".join(key) for key in table]
+    falling = any(fit.r.value < 0 for fits in table.lines.values() for fit in fits.values())
+    # Where the legend would lie on the lines it goes below the axes.
+    crowded = len(table) > 6 or max(map(len, names)) > 14 or falling
     height = 3.1 + (0.17 * len(table) if crowded else 0)
     figure = Picture(figsize=(_WIDTH / 2 * len(symbols), height), layout="constrained")
     panels = figure.subplots(1, len(symbols), squeeze=False)
