@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import GeometryError, InputError
+from .jupyter import Shown
 from .noise import sigma_from_air
 
 Array = NDArray[np.float64]
@@ -33,6 +34,10 @@ def snr(
     method : {"sd", "rayleigh"}
         ``sd``: mean(region)/SD(noise), as the relaxivity papers do. ``rayleigh``: the SD is divided
         by √(2 − π/2) = 0.6551 first, because magnitude noise in air is Rayleigh (NEMA MS 1, MS 6).
+
+    Returns
+    -------
+    float
 
     Raises
     ------
@@ -76,7 +81,7 @@ def change(before: float, after: float, what: str = "value before") -> float:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Contrast:
+class Contrast(Shown):
     """SNR and CNR of a target and a reference region, before and after.
 
     Attributes

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .jupyter import Shown
 from .units import QUANTITIES
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Estimate:
+class Estimate(Shown):
     """A value with its standard error, as a scalar or as a map.
 
     Attributes

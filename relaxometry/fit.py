@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .crosscheck import fit_with_lmfit
 from .errors import FitError, GeometryError, InputError
 from .estimate import Estimate
+from .jupyter import Shown
 from .maps import ParameterMaps, Status, determined
 from .models import SignalModel, as_model, model_for
 from .series import Protocol, Series
@@ -199,7 +200,7 @@ def _parameters(
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class CurveFit:
+class CurveFit(Shown):
     """One fitted curve. ``fit["T2"]`` and ``fit["R2"]`` are Estimates.
 
     Attributes
@@ -322,6 +323,10 @@ def fit_curve(
     bounds : (float, float), optional
         Range of the time constant searched, s.
 
+    Returns
+    -------
+    CurveFit
+
     Raises
     ------
     InputError, FitError, ProtocolError
@@ -366,9 +371,25 @@ def fit_tubes(
     *,
     bounds: Bounds | None = None,
 ) -> tuple[CurveFit, ...]:
-    """Fit each tube's mean signal: the answer of record, one `CurveFit` per row of the sheet.
+    """Fit each tube's mean signal: the answer of record.
 
-    `tubes` is carried to the series' grid where it lies on another.
+    Parameters
+    ----------
+    series : Series
+    tubes : Tubes
+        Carried to the series' grid where they lie on another.
+    model, bounds
+        As in :func:`fit_maps`.
+
+    Returns
+    -------
+    tuple of CurveFit
+        One per row of the sheet, in its order.
+
+    Raises
+    ------
+    FitError, ProtocolError, GeometryError
+        If model, series and tubes do not fit together.
     """
     chosen = model_for(series.kind) if model is None else as_model(model)
     bounds = _bounds(chosen, series.protocol, bounds)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .geometry import Affine, voxel_size
 from .images import Image, LeftOut, Polarity, polarity_of, stack_voxels, stacked
+from .jupyter import Shown
 from .scans import Scan, Times, load, scans
 from .series import SWEEPABLE, Protocol, Series, kind_of, range_text
 from .units import QUANTITIES
@@ -69,6 +70,15 @@ def read(
 
 def read_all(path: str | Path) -> list[Series]:
     """Read every series in a file or folder that can be fitted.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    list of Series
+        Numbered from 1 as in :func:`inspect`, those that cannot be fitted left out.
 
     Raises
     ------
@@ -191,7 +201,7 @@ class ScanSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Shown):
     """What is in a file or folder.
 
     Attributes

@@ -100,6 +100,7 @@ class ParameterMaps:
             raise KeyError(f"no map {name!r}; there are {', '.join(self.names)}")
         known = determined(self.status)
         value, stderr = (np.where(known, array, np.nan) for array in self.raw[name])
+        value.flags.writeable = stderr.flags.writeable = False
         return Estimate(value, stderr, name)
 
     def __contains__(self, name: object) -> bool:

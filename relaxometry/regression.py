@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
 from .estimate import Estimate
+from .jupyter import Shown
 
 Array = NDArray[np.float64]
 Method = Literal["auto", "ordinary", "weighted", "york"]
@@ -18,7 +19,7 @@ METHODS = get_args(Method)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Relaxivity:
+class Relaxivity(Shown):
     """A fitted line R = R(0) + r·c.
 
     Attributes

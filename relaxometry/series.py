@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import GeometryError, InputError, ProtocolError
 from .geometry import Affine, checked_affine, voxel_size
+from .jupyter import Shown
 from .units import LONGEST, QUANTITIES
 
 SWEEPABLE = ("TE", "TI", "TR", "FA")
@@ -22,7 +23,7 @@ Sequence_ = Literal["SE", "GE"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Protocol:
+class Protocol(Shown):
     """The times and angles at which n images were taken; exactly one of them was swept.
 
     Attributes
@@ -154,8 +155,8 @@ def range_text(name: str, values: NDArray[np.float64]) -> str:
     return f"{numbers[0]:.6g} … {numbers[-1]:.6g}{unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+@dataclass(frozen=True, slots=True, repr=False)
+class Provenance(Shown):
     """Where a series came from and how each of its facts is known.
 
     Attributes
@@ -180,6 +181,10 @@ class Provenance:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "origin", MappingProxyType(dict(self.origin)))
+
+    def __repr__(self) -> str:
+        facts = [self.source, self.vendor, f"{len(self.files)} files" if self.files else ""]
+        return f"Provenance: {', '.join(fact for fact in (*facts, *self.notes) if fact)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -17,6 +17,7 @@ from .errors import GeometryError, InputError
 from .fit import CurveFit, fit_maps, fit_tubes
 from .folder import read, read_image
 from .geometry import same_grid
+from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .series import Series
@@ -47,7 +48,7 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class StudyResult:
+class StudyResult(Shown):
     """Everything that was measured in a study.
 
     Attributes
@@ -110,6 +111,10 @@ def analyse(
     study : path or StudySettings
     workers, max_memory, progress
         As in :func:`relaxometry.fit_maps`.
+
+    Returns
+    -------
+    StudyResult
 
     Raises
     ------

@@ -144,7 +144,26 @@ def _as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
 def tubes_from_labels(
     labels: NDArray[Any], affine: Affine, sheet: pd.DataFrame | str | Path | None = None
 ) -> Tubes:
-    """Tubes from a label image: every positive whole number is a tube."""
+    """Tubes from a label image.
+
+    Parameters
+    ----------
+    labels : ndarray of int (x, y, z)
+        Every positive number is a tube.
+    affine : ndarray (4, 4)
+        Voxel → mm, RAS.
+    sheet : DataFrame or path, optional
+        Listing exactly the tubes that are drawn.
+
+    Returns
+    -------
+    Tubes
+
+    Raises
+    ------
+    InputError, GeometryError
+        If labels and sheet differ, or the labels are not whole numbers.
+    """
     table = _as_sheet(sheet)
     if table is None:
         table = empty_sheet(np.unique(labels[labels > 0]).tolist())
@@ -172,6 +191,10 @@ def tubes_from_circles(
     margin_mm : float
         How much is taken off each radius before voxels are counted in; a voxel is in when its
         centre is.
+
+    Returns
+    -------
+    Tubes
 
     Raises
     ------
@@ -246,6 +269,10 @@ def find_tubes(
         Numbered by rows, left to right, top to bottom, as the picture is shown.
     margin_mm : float, optional
         How far a region keeps from the wall; default the larger of 1.5 voxels and 0.15 radii.
+
+    Returns
+    -------
+    Tubes
 
     Raises
     ------

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors",
+    "errors jupyter",
     "units geometry noise whole",
     "estimate sheet settings",
     "series regression",
@@ -40,7 +40,7 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 
 #: A heavy package, and the only modules that may import it when the program runs.
 DOORS = {
-    "pydicom": {"dicom", "dicomheader"},
+    "pydicom": {"dicom"},
     "nibabel": {"nifti"},
     "lmfit": {"crosscheck"},
     "matplotlib": {"plots"},

@@ -184,3 +184,16 @@ def test_root_sum_of_squares_shows_nulls_and_short_times():
     signal[0], signal[1, 0, 0, 0] = [3, 4, 0, 0], -5
     image = rx.Series(signal, rx.Protocol(TE=TE)).root_sum_of_squares()
     np.testing.assert_allclose(image[:, 0, 0], [5, 5, 0])
+
+
+def test_objects_show_themselves_in_jupyter_escaped():
+    from relaxometry.contrast import Contrast
+
+    named = Contrast(
+        "<b>", "sd", {f"{q}_signed": np.zeros(1) for q in ("dSNR_target", "dSNR_reference", "dCNR")}
+    )
+    for thing in (named, rx.Estimate(0.1, 0.01, "T2"), rx.Protocol(TE=[0.01, 0.02])):
+        shown = thing._repr_html_()
+        assert "<b>" not in shown
+        assert shown.startswith("<pre")
+    assert "&lt;b&gt;" in named._repr_html_()
