@@ -68,6 +68,8 @@ def images(path: str | Path) -> list[Image]:
         angle that is not a possible number is kept in ``Image.faults``.
     """
     path = Path(path)
+    if path.stat().st_size == 0:  # a copy that failed: nobody can say which image it was
+        raise InputError("is an empty file", path=path, hint="copy the scan again, or delete it")
     if not is_dicom(path):
         raise LeftOut("not a DICOM or NIfTI file", path=path)
     with warnings.catch_warnings():

@@ -272,3 +272,12 @@ def test_inspect_never_fails(real_data: Path) -> None:
     assert found.rows
     assert found.ignored
     assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_an_empty_file_is_an_image_that_was_lost(tmp_path: Path) -> None:
+    protocol = Protocol(TE=[0.01, 0.02, 0.03], TR=3.0)
+    files = write(series(protocol), tmp_path / "scan", 1)
+    files[0].write_bytes(b"")
+    with pytest.raises(InputError, match="IM_0001.dcm: is an empty file; copy the scan again"):
+        read(tmp_path / "scan")
+    assert "IM_0001.dcm: is an empty file" in repr(inspect(tmp_path / "scan"))
