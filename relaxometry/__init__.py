@@ -24,7 +24,7 @@ _HOMES = {
     "fit_tubes": "fit",
     "GeometryError": "errors",
     "InputError": "errors",
-    "inspect": "folder",
+    "inspect": "inspection",
     "measure_contrast": "contrast",
     "MODELS": "models",
     "ParameterMaps": "maps",
@@ -124,9 +124,9 @@ if TYPE_CHECKING:
     from .fit import (
         fit_tubes as fit_tubes,
     )
-    from .folder import inspect as inspect
     from .folder import read as read
     from .folder import read_all as read_all
+    from .inspection import inspect as inspect
     from .maps import ParameterMaps as ParameterMaps
     from .maps import Status as Status
     from .models import MODELS as MODELS

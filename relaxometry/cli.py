@@ -128,7 +128,7 @@ def inspect(
 
     Series, kind, times, geometry, scanner; what cannot be fitted is listed with the reason.
     """
-    from .folder import inspect as look
+    from .inspection import inspect as look
 
     found = look(path)
     typer.echo(

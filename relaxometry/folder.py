@@ -1,24 +1,21 @@
-"""Files and folders of scans: read one series, read them all, or say what is there."""
+"""Files and folders of scans: read one series, or read them all."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .geometry import Affine, voxel_size
-from .images import Image, LeftOut, Polarity, polarity_of, stack_voxels, stacked
-from .jupyter import Shown
+from .geometry import Affine
+from .images import Image, LeftOut, Polarity, stack_voxels, stacked
 from .scans import Scan, Times, load, scans
-from .series import SWEEPABLE, Protocol, Series, kind_of, range_text
-from .units import QUANTITIES
+from .series import Protocol, Series, kind_of, range_text
 
 
 def read(
@@ -60,7 +57,7 @@ def read(
     path = Path(path)
     given = {"TE": te, "TI": ti, "TR": tr, "FA": fa}
     times = {name: values for name, values in given.items() if values is not None}
-    content = _searched(path)
+    content = searched(path)
     found = content.scans(times)
     scan = _chosen(found, path, series) if series is not None else _only(found, path, content)
     if scan.plan is None:
@@ -86,7 +83,7 @@ def read_all(path: str | Path) -> list[Series]:
         If there is none, or a file is broken.
     """
     path = Path(path)
-    content = _searched(path)
+    content = searched(path)
     found = content.scans()
     readable = [scan.plan for scan in found if scan.plan is not None]
     if not readable:
@@ -110,7 +107,7 @@ def read_image(path: str | Path) -> tuple[NDArray[np.float64], Affine]:
         If there is no image, or more than one.
     """
     path = Path(path)
-    content = _searched(path)
+    content = searched(path)
     if not content.images:
         raise _nothing([], path, content)
     level, affine = stacked(content.images, path)
@@ -123,153 +120,7 @@ def read_image(path: str | Path) -> tuple[NDArray[np.float64], Affine]:
 
 
 @dataclass(frozen=True, slots=True)
-class ScanSummary:
-    """One line of :func:`inspect`: what a scan is, or why it cannot be fitted.
-
-    Attributes
-    ----------
-    number : int
-        For ``read(…, series=number)``.
-    kind : str or None
-        MESE, MEGRE, IRT1, VFA, VTR; None where it is no series.
-    protocol : Protocol or None
-    shape : (int, int, int, int)
-        Voxels along x, y, z, and number of settings (images where it is no series).
-    voxel_mm : (float, float, float)
-    field_T : float or None
-    vendor, source : str
-    polarity : str or None
-        ``"magnitude"``, ``"signed"``, or None where only the voxels tell.
-    files : tuple of str
-        Relative to the folder.
-    problem : str or None
-    """
-
-    number: int
-    kind: str | None
-    protocol: Protocol | None
-    shape: tuple[int, int, int, int]
-    voxel_mm: tuple[float, float, float]
-    field_T: float | None
-    vendor: str
-    source: str
-    polarity: str | None
-    files: tuple[str, ...]
-    problem: str | None
-
-    def __repr__(self) -> str:
-        x, y, z, n = self.shape
-        facts = [
-            f"{self.number}: {self.kind or 'not a series'}",
-            f"{n} {_sweep(self.protocol)}" if self.protocol else _counted(n, "image"),
-            f"{x}×{y}×{z}",
-            " × ".join(f"{v:.3g}" for v in self.voxel_mm) + " mm",
-            "field not stated" if self.field_T is None else f"{self.field_T:.3g} T",
-            self.vendor,
-            self.source,
-            self.polarity,
-            _counted(len(self.files), "file") + self._where,
-        ]
-        line = ", ".join(fact for fact in facts if fact)
-        return f"{line}: {self.problem}" if self.problem else line
-
-    @property
-    def _where(self) -> str:
-        """The folder that holds all of its files, where it is not the one asked for."""
-        folder = os.path.commonpath([Path(file).parent for file in self.files])
-        return f" in {Path(folder).as_posix()}" if folder not in ("", ".") else ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON, units in the keys, e.g. ``TE_s``."""
-        protocol = self.protocol
-        names = [n for n in SWEEPABLE if protocol and getattr(protocol, n) is not None]
-        return {
-            "number": self.number,
-            "kind": self.kind,
-            "swept": protocol.swept if protocol else None,
-            **{QUANTITIES[name].column: getattr(protocol, name).tolist() for name in names},
-            "shape": list(self.shape[:3]),
-            "voxel_mm": list(self.voxel_mm),
-            "field_T": self.field_T,
-            "vendor": self.vendor or None,
-            "source": self.source,
-            "polarity": self.polarity,
-            "n_files": len(self.files),
-            "files": list(self.files),
-            "problem": self.problem,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection(Shown):
-    """What is in a file or folder.
-
-    Attributes
-    ----------
-    path : str
-        As given.
-    rows : tuple of ScanSummary
-    ignored : mapping of str to str
-        Files that belong to no scan, relative to the folder, and why.
-    """
-
-    path: str
-    rows: tuple[ScanSummary, ...]
-    ignored: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        fit = sum(row.problem is None for row in self.rows)
-        head = f"Inspection: {Path(self.path).name}, {fit} series to fit"
-        if others := len(self.rows) - fit:
-            head += f", {others} other"
-        if self.ignored:
-            head += f", {_counted(len(self.ignored), 'file')} ignored"
-        by_reason: dict[str, list[str]] = {}
-        for file, why in self.ignored.items():
-            by_reason.setdefault(why, []).append(file)
-        ignored = [
-            f"  ignored: {files[0]}"
-            + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-            + f": {why}"
-            for why, files in by_reason.items()
-        ]
-        return "\n".join([head, *(f"  {row!r}" for row in self.rows), *ignored])
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON, units in the keys."""
-        return {
-            "series": [row.to_dict() for row in self.rows],
-            "ignored": [{"file": file, "reason": why} for file, why in self.ignored.items()],
-        }
-
-
-def inspect(path: str | Path) -> Inspection:
-    """Say what is in a file or folder, without failing on anything strange in it.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    Inspection
-        No patient data, and nothing that the operator wrote.
-
-    Raises
-    ------
-    InputError
-        If there is no such file or folder.
-    """
-    path = Path(path)
-    content = _searched(path, strict=False)
-    root = path if path.is_dir() else path.parent
-    rows = tuple(_summary(k, s, root) for k, s in enumerate(content.scans(), 1))
-    ignored = {_below(f, root): _reason(e, Path(f)) for f, e in content.left_out.items()}
-    return Inspection(str(path), rows, ignored)
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
+class Content:
     """All images below a path, and the files that gave none."""
 
     path: Path
@@ -280,14 +131,14 @@ class _Content:
         return scans(self.images, self.path, times)
 
 
-def _searched(path: Path, strict: bool = True) -> _Content:
+def searched(path: Path, strict: bool = True) -> Content:
     """Read every header below a path; a broken file is an error where strict.
 
     A file that no scan can miss never is: but of a broken one nobody can say which echo it held.
     """
     if not path.exists():
         raise InputError("there is no such file or folder", path=path)
-    content = _Content(path, [], {})
+    content = Content(path, [], {})
     for file in _files(path):
         try:
             content.images.extend(_images(file))
@@ -342,7 +193,7 @@ def _chosen(found: list[Scan], path: Path, number: int) -> Scan:
     return found[number - 1]
 
 
-def _only(found: list[Scan], path: Path, content: _Content) -> Scan:
+def _only(found: list[Scan], path: Path, content: Content) -> Scan:
     readable = [scan for scan in found if scan.plan is not None]
     if len(readable) > 1:
         listed = "; ".join(
@@ -359,7 +210,7 @@ def _only(found: list[Scan], path: Path, content: _Content) -> Scan:
     return readable[0]
 
 
-def _nothing(found: list[Scan], path: Path, content: _Content) -> InputError:
+def _nothing(found: list[Scan], path: Path, content: Content) -> InputError:
     """Why there is nothing to fit: the reason itself where there is but one."""
     reasons = [scan.error for scan in found if scan.error]
     reasons = reasons or list(content.left_out.values())
@@ -373,11 +224,7 @@ def _nothing(found: list[Scan], path: Path, content: _Content) -> InputError:
     )
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _sweep(protocol: Protocol) -> str:
+def sweep_text(protocol: Protocol) -> str:
     """What was swept, e.g. ``TE 10 … 160 ms``."""
     return f"{protocol.swept} {range_text(protocol.swept, protocol.times)}"
 
@@ -387,48 +234,4 @@ def _told(scan: Scan) -> str:
     if plan is None:
         return scan.error.found if scan.error else ""
     kind = kind_of(plan.protocol, plan.table[0][0].sequence)
-    return f"{kind}, {len(plan.protocol)} {_sweep(plan.protocol)}"
-
-
-def _summary(number: int, scan: Scan, root: Path) -> ScanSummary:
-    plan, first = scan.plan, scan.images[0]
-    level, affine = [0], first.affine
-    try:
-        level, affine = stacked(scan.images, root)
-    except InputError as error:
-        problem: str | None = _reason(error, root)
-    else:
-        problem = _reason(scan.error, root) if scan.error else None
-    files = tuple(dict.fromkeys(_below(image.file, root) for image in scan.images))
-    slices = first.shape[2] * (max(level) + 1)
-    return ScanSummary(
-        number=number,
-        kind=kind_of(plan.protocol, first.sequence) if plan else None,
-        protocol=plan.protocol if plan else None,
-        shape=(*first.shape[:2], slices, len(plan.protocol) if plan else len(scan.images)),
-        voxel_mm=voxel_size(affine),
-        field_T=first.field_T,
-        vendor=first.vendor,
-        source=first.source,
-        polarity=polarity_of(first),
-        files=files,
-        problem=problem,
-    )
-
-
-def _reason(error: InputError, root: Path) -> str:
-    """An error told with its file relative to the folder."""
-    place = None if error.path is None else _below(error.path, root)
-    local = InputError(
-        error.found,
-        path=None if place in (None, ".") else place,
-        field=error.field,
-        expected=error.expected,
-        hint=error.hint,
-    )
-    return str(local)
-
-
-def _below(file: str, root: Path) -> str:
-    path = Path(file)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+    return f"{kind}, {len(plan.protocol)} {sweep_text(plan.protocol)}"

@@ -365,7 +365,7 @@ def _relaxivity_panel(
         ax.errorbar(
             line.concentration,
             line.rate,
-            yerr=np.nan_to_num(line.sigma),
+            yerr=line.sigma if np.isfinite(line.sigma).all() else None,
             fmt=marker,
             color=colour,
             markersize=4,

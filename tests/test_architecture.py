@@ -29,7 +29,7 @@ FLOORS = (
     "fit",
     "tubetable dicom nifti plots",
     "bids folder",
-    "sample study",
+    "sample study inspection",
     "results",
     "page",
     "reports",

@@ -13,7 +13,8 @@ import pytest
 
 from relaxometry import dicom
 from relaxometry.errors import InputError
-from relaxometry.folder import inspect, read, read_all, read_image
+from relaxometry.folder import read, read_all, read_image
+from relaxometry.inspection import inspect
 from relaxometry.series import Protocol, Series
 
 
@@ -278,6 +279,6 @@ def test_an_empty_file_is_an_image_that_was_lost(tmp_path: Path) -> None:
     protocol = Protocol(TE=[0.01, 0.02, 0.03], TR=3.0)
     files = write(series(protocol), tmp_path / "scan", 1)
     files[0].write_bytes(b"")
-    with pytest.raises(InputError, match="IM_0001.dcm: is an empty file; copy the scan again"):
+    with pytest.raises(InputError, match=r"IM_0001.dcm: is an empty file; copy the scan again"):
         read(tmp_path / "scan")
     assert "IM_0001.dcm: is an empty file" in repr(inspect(tmp_path / "scan"))
