@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .estimate import error_of_inverse
 from .regression import Method, Relaxivity, fieller, no_line, relaxivity_fit, t95
 from .sheet import as_text, yes
 from .units import LONGEST, QUANTITIES, RELAXIVITY_OF, TIME_OF
@@ -144,7 +145,7 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
     Raises
     ------
     InputError
-        If a column is missing or not numeric, or no agent has rates at two concentrations.
+        If a column is missing or not numeric, or no agent is at two concentrations.
     """
     points = _points(table)
     excluded = points[points["exclude"]]
@@ -162,26 +163,26 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
             field="agent",
         )
     lines: dict[tuple[str, str], dict[str, Relaxivity]] = {}
-    rows = []
+    rows, levels = [], 0
     for agent, condition in (
         points.loc[~blank, ["agent", "condition"]].drop_duplicates().itertuples(index=False)
     ):
         own = ~blank & (points["agent"] == agent) & (points["condition"] == condition)
         shared = blank & points["condition"].isin(["", condition])
         name = f"{agent} {condition}".strip()
+        levels = max(levels, points.loc[own | shared, "concentration_mM"].nunique())
         fits: dict[str, Relaxivity] = {}
         for rate in rates:
             used, left_out = _usable(points[own | shared], rate)
             warnings += [f"{name}: {text}" for text in left_out]
             line = fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method)
-            warnings += [f"{name}: {text}" for text in _doubts(line, used[f"{rate}_sigma"])]
+            warnings += [f"{name}: {text}" for text in _doubts(line, used, rate)]
         lines[agent, condition] = fits
         rows.append(_row(agent, condition, fits))
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
-    every = [(name, fit) for fits in lines.values() for name, fit in fits.items()]
-    if all(math.isnan(fit.r.value) for _, fit in every):
-        symbol, fit = every[0]
+    if levels < 2:  # a table that no measurement could make a line of
+        (symbol, fit), *_ = next(iter(lines.values())).items()
         raise InputError(f"{symbol} of {rows[0]['agent']} {fit.flags[0]}", field="concentration_mM")
     return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings))
 
@@ -207,8 +208,6 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
         raise InputError(
             f"tube {points['tube'][missing].iloc[0]} has no concentration", field="concentration_mM"
         )
-    c_sd = _column(table, "concentration_sd_mM", np.nan)
-    # A blank holds no agent: its concentration is 0 without error.
     negative = points["concentration_mM"] < 0
     if negative.any():
         raise InputError(
@@ -216,6 +215,8 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
             field="concentration_mM",
             expected="none below 0",
         )
+    c_sd = _column(table, "concentration_sd_mM", np.nan)
+    # A blank holds no agent: its concentration is 0 without error.
     points["concentration_sd_mM"] = np.where(points["concentration_mM"] == 0, 0.0, c_sd)
     found = False
     for rate in RELAXIVITY_OF:
@@ -254,20 +255,17 @@ def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
         value = _column(table, f"{rate}_per_s", np.nan)
         stderr = _column(table, f"{rate}_stderr_per_s", np.nan)
         sd = _column(table, f"{rate}_sd_per_s", np.nan)
-        return (
-            value,
-            stderr,
-            np.where(np.isnan(sd), _column(table, f"{time}_sd_s", np.nan) * value**2, sd),
-        )
+        from_time = error_of_inverse(_column(table, f"{time}_sd_s", np.nan), value)
+        return value, stderr, np.where(np.isnan(sd), from_time, sd)
     for unit, factor in (("s", 1.0), ("ms", 1e-3)):
         if f"{time}_{unit}" in table:
             T = factor * _column(table, f"{time}_{unit}", np.nan)
             if (T <= 0).any():
                 raise InputError("a time that is not positive", field=f"{time}_{unit}")
-            errors = (
-                factor * _column(table, f"{time}_{e}_{unit}", np.nan) for e in ("stderr", "sd")
+            stderr, sd = (
+                error_of_inverse(factor * _column(table, f"{time}_{error}_{unit}", np.nan), 1 / T)
+                for error in ("stderr", "sd")
             )
-            stderr, sd = (error / T**2 for error in errors)
             return 1 / T, stderr, sd
     return None, None, None
 
@@ -321,13 +319,17 @@ def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
     return points[~unknown], left_out
 
 
-def _doubts(line: Relaxivity, sigma: pd.Series) -> list[str]:
+def _doubts(line: Relaxivity, points: pd.DataFrame, rate: str) -> list[str]:
     """What is odd about a line, in words."""
     symbol, doubts = line.r.symbol, []
-    known = int(np.isfinite(sigma).sum())
-    if 0 < known < len(sigma):
+    known = int(np.isfinite(points[f"{rate}_sigma"]).sum())
+    if 0 < known < line.n:
+        doubts.append(f"{symbol} is not weighted: {line.n - known} of {line.n} rates have no error")
+    stated = points.loc[points["concentration_mM"] > 0, "concentration_sd_mM"].notna()
+    if stated.any() and not stated.all():
         doubts.append(
-            f"{symbol} is not weighted: {len(sigma) - known} of {len(sigma)} rates have no error"
+            f"{symbol}: errors of the concentration are not used: "
+            f"{int((~stated).sum())} of {len(stated)} tubes have none"
         )
     if line.chi2_reduced > SCATTER**2:
         doubts.append(

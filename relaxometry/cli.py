@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import traceback
 from collections.abc import Mapping
@@ -91,9 +92,11 @@ def _relaxivity_line(row: Mapping[Any, Any]) -> str:
             value, low, high = (
                 row[f"{symbol}_{part}per_mM_per_s"] for part in ("", "ci95_low_", "ci95_high_")
             )
-            interval = f"95 % {low:.4g} … {high:.4g}" if low == low else "interval unknown"
-            known = f"{value:.4g} ({interval}) mM⁻¹ s⁻¹" if value == value else "not determined"
-            parts.append(f"{symbol} = {known}")
+            sure = math.isfinite(low)
+            interval = f"95 % {low:.4g} … {high:.4g}" if sure else "interval unknown"
+            known = math.isfinite(value)
+            told = f"= {value:.4g} ({interval}) mM⁻¹ s⁻¹" if known else "not determined"
+            parts.append(f"{symbol} {told}")
     if row["class"] != "not determined":
         parts.append(f"r2/r1 = {row['r2_r1']:.3g}: {row['class']}")
     return f"{name}: " + ", ".join(parts)

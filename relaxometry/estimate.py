@@ -58,7 +58,7 @@ class Estimate(Shown):
         value = np.asarray(self.value, dtype=float)
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = np.where(value == 0, np.nan, 1.0 / value)
-            stderr = np.asarray(self.stderr, dtype=float) * inverse**2
+            stderr = error_of_inverse(np.asarray(self.stderr, dtype=float), inverse)
         return Estimate(inverse, stderr, symbol)
 
     def over(self, other: Estimate, symbol: str = "") -> Estimate:
@@ -94,6 +94,12 @@ class Estimate(Shown):
 
     def __str__(self) -> str:
         return format(self, "") if np.ndim(self.value) == 0 else repr(self)
+
+
+def error_of_inverse(error: Array, inverse: Array) -> Array:
+    """Error of 1/x from that of x: σ_R = σ_T/T², given R = 1/T."""
+    result: Array = error * inverse**2
+    return result
 
 
 def _plus_minus(value: float, stderr: float, spec: str) -> str:

@@ -326,7 +326,15 @@ def _fit_sentences(result: StudyResult) -> Iterator[str]:
 
 def _relaxivity_sentences(result: StudyResult) -> Iterator[str]:
     assert result.relaxivity is not None
-    lines = [line for fits in result.relaxivity.lines.values() for line in fits.values()]
+    lines = [
+        line
+        for fits in result.relaxivity.lines.values()
+        for line in fits.values()
+        if math.isfinite(line.r.value)
+    ]
+    if not lines:
+        yield "No relaxivity could be determined from these tubes."
+        return
     methods = list(dict.fromkeys(line.method for line in lines))
     symbols = list(dict.fromkeys(s for fits in result.relaxivity.lines.values() for s in fits))
     equations = " and ".join(f"{s.upper()} = {s.upper()}(0) + {s}·c" for s in symbols)

@@ -353,7 +353,8 @@ def _relaxivity_panel(
     tubes: pd.DataFrame | None,
 ) -> None:
     rate = symbol.upper()
-    reach = 1.05 * max(float(line.concentration.max()) for line in lines.values())
+    drawn = [line for line in lines.values() if line.n]  # an agent may have no point at all
+    reach = 1.05 * max((float(line.concentration.max()) for line in drawn), default=1.0)
     c = np.linspace(0, reach, 121)
     looks = _looks(list(lines))
     for key, line in lines.items():
@@ -379,7 +380,7 @@ def _relaxivity_panel(
     ax.set_ylabel(QUANTITIES[rate].label)
     ax.tick_params(labelsize=7.5, length=3, width=0.6)
     ax.set_xlim(-0.02 * reach, max(reach, ax.get_xlim()[1]))
-    if min(float(line.rate.min()) for line in lines.values()) > 0:
+    if min((float(line.rate.min()) for line in drawn), default=1.0) > 0:
         ax.set_ylim(bottom=0)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import FitError
+
 Array = NDArray[np.float64]
 Basis = Callable[[Array], Array]
 
@@ -59,9 +61,15 @@ class Branch:
             self.h = (high - low) / (nodes - 1)
             self.log_T = low + self.h * np.arange(nodes)
             error = self._tabulate()
-            if error <= _TABLE_ERROR or nodes >= _MOST_NODES:
+            if error <= _TABLE_ERROR:
                 break
             nodes *= 2
+            if nodes > _MOST_NODES:
+                raise FitError(
+                    f"the basis is not smooth enough in log T (error {error:.1e} in its tables)",
+                    field="model",
+                    expected="exponentials and the like, between bounds where they do not vanish",
+                )
         self.p = self.Q.shape[3]
 
     def _columns(self, log_T: Array) -> Array:

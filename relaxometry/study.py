@@ -264,7 +264,9 @@ def _place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[s
     elif settings.circles is not None:
         tubes = tubes_from_circles(on, settings.circles, settings.sheet, settings.margin_mm or 0.0)
     else:
-        tubes = find_tubes(on, settings.sheet, settings.order or "rows", settings.margin_mm)
+        # What the study does not say is left to the defaults of `find_tubes`.
+        order = {} if settings.order is None else {"order": settings.order}
+        tubes = find_tubes(on, settings.sheet, margin_mm=settings.margin_mm, **order)
     return {name: tubes.on(one) for name, one in series.items()}
 
 

@@ -356,3 +356,10 @@ class TestDoubts:
         result = rx.relaxivity(made)
         assert result["A"]["r1"].ci95[0] < 0
         assert list(result["class"]) == ["T2 agent"]
+
+    def test_errors_of_some_concentrations_only(self):
+        made = table(R2_stderr_per_s=0.5, concentration_sd_mM=0.01)
+        made.loc[2, "concentration_sd_mM"] = NAN
+        warnings = rx.relaxivity(made).warnings
+        assert "A: r2: errors of the concentration are not used: 1 of 4 tubes have none" in warnings
+        assert not any(warning.startswith("B:") for warning in warnings)

@@ -443,3 +443,21 @@ class TestWhatIsNotThere:
         assert [series["kind"] for series in results["series"]] == ["IRT1", "MESE"]
         named = {entry["path"] for entry in results["inputs"]}
         assert "bids/sub-01/anat/sub-01_echo-1_MESE.json" in named
+
+    @pytest.mark.parametrize("other", ["A,0.1,0.8,20\nA,0.2,1.2,30\nA,0.4,2.0,52\n", ""])
+    def test_an_agent_that_gave_nothing_costs_a_check_and_no_report(
+        self, tmp_path, capsys, other
+    ) -> None:
+        """None of X's tubes could be measured; A is fine, or there is no other."""
+        table = tmp_path / "table.csv"
+        table.write_text(
+            f"agent,concentration_mM,R1_per_s,R2_per_s\n{other}X,0.1,,\nX,0.2,,\n",
+            encoding="utf-8",
+        )
+        assert run(["relaxivity", str(table), "-o", str(tmp_path / "out")]) == 1
+        assert "r2 of X could not be determined" in capsys.readouterr().err
+        results = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))
+        row = results["relaxivity"][-1]
+        assert (row["agent"], row["r2_per_mM_per_s"], row["class"]) == ("X", None, "not determined")
+        assert any("rates known at 0 concentrations" in flag for flag in row["flags"])
+        assert (tmp_path / "out/index.html").is_file()

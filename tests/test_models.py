@@ -258,3 +258,17 @@ def test_a_model_of_ones_own_fits_from_its_instance():
     assert fit["T2"].value == pytest.approx(0.1005376942, rel=1e-6)
     assert fit["C"].value == pytest.approx(0.3781914874, rel=1e-5)
     assert fit.rss == pytest.approx(176.3220299593, rel=1e-6)
+
+
+def test_a_model_that_its_tables_cannot_hold_is_refused():
+    class Step(rx.SignalModel):
+        """Signal that jumps at T = 50 ms: no polynomial in log T follows that."""
+
+        name, reads, time, amplitudes = "step", ("TE",), "T2", ("S0",)
+        equation, source = "S = S0·[T2 > 50 ms]·TE + S0", "here"
+
+        def basis(self, protocol, T):
+            return 1 + np.where(T > 0.05, 1.0, 0.0)[:, None, None] * protocol.TE[:, None]
+
+    with pytest.raises(rx.FitError, match="not smooth enough"):
+        rx.fit_curve(PROTOCOLS["TE"], np.ones(16), Step())
