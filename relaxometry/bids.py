@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import GeometryError, InputError
 from .geometry import Affine
 from .maps import ParameterMaps, Status
-from .nifti import encoded, write_together
+from .nifti import Content, stored_type, volume, write_together
 from .series import SAME_SETTING, Protocol, Series
 from .units import QUANTITIES, RATE_OF
 
+ArrayOf = Callable[[ParameterMaps], NDArray[Any]]
+
+_SLAB = 1 << 20  # voxels of a map made and written at once
 _BIDS_VERSION = "1.10.0"
 # Entity that tells the images of a kind apart. BIDS has no suffix for variable TR.
 _ENTITY = {"MESE": "echo", "MEGRE": "echo", "IRT1": "inv", "VFA": "flip"}
@@ -123,8 +128,14 @@ def write_maps(
     contents = _data_set(folder, "derivative")
     stem = f"{_subject(subject)}/anat/sub-{subject}"
     common = _estimated(maps, sources)
-    for name, array, facts in _arrays(maps):
-        contents |= _image(folder / f"{stem}_{name}.nii.gz", array, affine, common | facts)
+    for name, array_of, facts in _arrays(maps):
+        image = folder / f"{stem}_{name}.nii.gz"
+        dtype = stored_type(array_of(next(_slabs(maps))).dtype)
+        # Each map is made as it is written, a slab at a time: all of them together would take as
+        # much memory again as the fit.
+        slabs = map(array_of, _slabs(maps))
+        contents[image] = volume(maps.series.grid, dtype, affine, slabs)
+        contents[_beside(image)] = _json(common | facts)
     if tubes_labels is not None:
         if np.shape(tubes_labels) != maps.series.grid:
             raise GeometryError(
@@ -144,28 +155,45 @@ def write_labels(
     return write_together(contents | _labels(labels, affine, folder, subject))
 
 
-def _arrays(maps: ParameterMaps) -> list[tuple[str, NDArray[Any], dict[str, Any]]]:
+def _slabs(maps: ParameterMaps) -> Iterator[ParameterMaps]:
+    """The maps cut across z, a few MB each."""
+    x, y, z = maps.series.grid
+    step = max(_SLAB // (x * y), 1)
+    for start in range(0, z, step):
+        cut = np.s_[:, :, start : start + step]
+        yield replace(
+            maps,
+            raw={name: (value[cut], stderr[cut]) for name, (value, stderr) in maps.raw.items()},
+            rmse=maps.rmse[cut],
+            rsquared=maps.rsquared[cut],
+            status=maps.status[cut],
+            points=maps.points[cut],
+            series=replace(maps.series, signal=maps.series.signal[cut]),
+        )
+
+
+def _arrays(maps: ParameterMaps) -> list[tuple[str, ArrayOf, dict[str, Any]]]:
     """Each map of a fit: BIDS name behind the subject, array (x, y, z), facts for its sidecar."""
     time = maps.model.time
     suffix, unit = QUANTITIES[time].bids, QUANTITIES[time].bids_unit
     rate = QUANTITIES[RATE_OF[time]]
-    found: list[tuple[str, NDArray[Any], dict[str, Any]]] = [
-        (suffix, maps[time].value, {"Units": unit}),
-        (rate.bids, maps[rate.symbol].value, {"Units": rate.bids_unit}),
-        (f"desc-stderr_{suffix}", maps[time].stderr, {"Units": unit}),
+    found: list[tuple[str, ArrayOf, dict[str, Any]]] = [
+        (suffix, lambda part: part[time].value, {"Units": unit}),
+        (rate.bids, lambda part: part[rate.symbol].value, {"Units": rate.bids_unit}),
+        (f"desc-stderr_{suffix}", lambda part: part[time].stderr, {"Units": unit}),
         (
             f"desc-rmse_{suffix}",
-            maps.rmse,
+            lambda part: part.rmse,
             {"Description": "root mean square of the residuals", "Units": "arbitrary"},
         ),
         (
             f"desc-rsquared_{suffix}",
-            maps.rsquared,
+            lambda part: part.rsquared,
             {"Description": "coefficient of determination", "Units": "1"},
         ),
         (
             f"desc-status_{suffix}",
-            maps.status,
+            lambda part: part.status,
             {
                 "Description": "what became of the fit; only ok and at edge have values",
                 "Levels": {str(status.value): status.words for status in Status},
@@ -180,11 +208,16 @@ def _arrays(maps: ParameterMaps) -> list[tuple[str, NDArray[Any], dict[str, Any]
             "Units": (quantity and quantity.bids_unit) or "1",
         }
         bids = f"desc-{time}_{quantity.bids}" if quantity and quantity.bids else ""
-        found.append((bids or f"desc-{name}_{suffix}", maps[name].value, facts))
+        found.append((bids or f"desc-{name}_{suffix}", partial(_value, name), facts))
     return found
 
 
-def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> dict[Path, bytes]:
+def _value(name: str, maps: ParameterMaps) -> NDArray[Any]:
+    value: NDArray[Any] = maps[name].value
+    return value
+
+
+def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> dict[Path, Content]:
     array = np.asarray(labels)
     if array.dtype.kind not in "bui":
         raise InputError(f"labels of {array.dtype}", expected="whole numbers")
@@ -195,10 +228,15 @@ def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> di
 
 def _image(
     path: Path, array: NDArray[Any], affine: Affine, sidecar: dict[str, Any]
-) -> dict[Path, bytes]:
+) -> dict[Path, Content]:
     """An image and its sidecar, ready to be written."""
-    beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-    return {path: encoded(array, affine), beside: _json(sidecar)}
+    content = volume(array.shape, stored_type(array.dtype), affine, [array])
+    return {path: content, _beside(path): _json(sidecar)}
+
+
+def _beside(image: Path) -> Path:
+    """The sidecar of an image."""
+    return image.with_name(image.name.removesuffix(".nii.gz") + ".json")
 
 
 def _scanned(series: Series, protocol: Protocol) -> dict[str, Any]:
@@ -221,6 +259,7 @@ def _estimated(maps: ParameterMaps, sources: Sequence[str]) -> dict[str, Any]:
         "EstimationAlgorithm": (
             f"{model.name}: {model.equation}; least squares by variable projection, "
             f"{model.time} from {shortest:g} to {longest:g} s"
+            + "".join(f"; {note}" for note in maps.notes)
         ),
         "EstimationReference": model.source,
         "SkullStripped": False,
@@ -255,7 +294,7 @@ def _stored(signal: NDArray[np.float32]) -> NDArray[Any]:
     return signal
 
 
-def _data_set(folder: Path, kind: str) -> dict[Path, bytes]:
+def _data_set(folder: Path, kind: str) -> dict[Path, Content]:
     """Its description, ready to be written; raises `InputError` if it is somebody else's."""
     path = folder / "dataset_description.json"
     description = {
@@ -283,7 +322,7 @@ def _is_ours(path: Path, kind: str) -> bool:
         return False
 
 
-def _ignored(folder: Path, pattern: str) -> dict[Path, bytes]:
+def _ignored(folder: Path, pattern: str) -> dict[Path, Content]:
     """A .bidsignore with one more pattern."""
     path = folder / ".bidsignore"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []

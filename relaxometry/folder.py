@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .geometry import Affine
-from .images import Image, LeftOut, Polarity, stack_voxels, stacked
+from .images import Image, LeftOut, stack_voxels, stacked
+from .polarity import Polarity
 from .scans import Scan, Times, load, scans
 from .series import Protocol, Series, kind_of, range_text
 
@@ -42,7 +43,8 @@ def read(
     fa : sequence of float, optional
         Flip angles in degrees, likewise.
     polarity : {"magnitude", "signed"}, optional
-        Whether negative signal means inverted magnetisation, instead of what the files say.
+        Whether negative signal means inverted magnetisation, instead of what the files say or,
+        where they say nothing, the voxels show (see :class:`Series`).
 
     Returns
     -------

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import GeometryError, InputError
 from .geometry import Affine
+from .polarity import Polarity
 from .series import Sequence_
-
-Polarity = Literal["magnitude", "signed"]
 
 # What DICOM and BIDS both call the settings.
 KEYWORDS = {"TE": "EchoTime", "TI": "InversionTime", "TR": "RepetitionTime", "FA": "FlipAngle"}
@@ -61,6 +59,11 @@ class Image:
         Voxel → mm, RAS.
     load : callable
         Reads the voxels: (x, y, z) float32 in the scanner's linear units.
+    whole : callable or None
+        Maps all volumes of its file, (x, y, z, n) float32 and read-only, without reading them; None
+        where they are not stored as they are used.
+    number : int
+        Of its volume in that file, from 0.
     origin : mapping of str to str
         How each setting (and "signed") is known, e.g. ``{"TE": "EchoTime (0018,0081)"}``; of a
         setting that is not known, why not.
@@ -105,6 +108,8 @@ class Image:
     faults: Mapping[str, InputError] = field(default_factory=dict)
     gain: float | None = None
     sidecars: tuple[str, ...] = ()
+    whole: Callable[[], NDArray[np.float32]] | None = None
+    number: int = 0
 
     @property
     def unfit(self) -> str:
@@ -155,7 +160,7 @@ def stack_voxels(slices: Sequence[Image]) -> NDArray[np.float32]:
             raise GeometryError(
                 f"voxels of shape {block.shape}", path=image.file, expected=f"{image.shape}"
             )
-    return np.concatenate(blocks, axis=2)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=2)
 
 
 def geometries(images: Sequence[Image]) -> list[int]:

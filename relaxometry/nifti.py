@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -24,6 +24,7 @@ from .sidecar import Name, Sidecar
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 _CHUNK = 1 << 20  # bytes
+Content = bytes | Callable[[BinaryIO], None]
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
 
@@ -77,6 +78,8 @@ def images(path: str | Path) -> list[Image]:
             problem=sidecar.problem,
             faults=faults,
             sidecars=tuple(str(file) for file in sidecar.files),
+            whole=partial(_mapped, file) if file.is_signal else None,
+            number=i,
         )
         for i in range(n)
     ]
@@ -106,12 +109,18 @@ def read_labels(path: str | Path) -> tuple[NDArray[np.int32], Affine]:
         If the file cannot be used (see :func:`read_volume`) or a label is not a whole number.
     """
     volume, affine = read_volume(path)
-    whole = np.isfinite(volume) & (volume == np.rint(volume)) & (abs(volume) < 2**31)
-    if not whole.all():
-        raise InputError(
-            f"a label of {volume[~whole][0]:g}", path=path, expected="whole numbers in a label map"
-        )
-    return volume.astype(np.int32), affine
+    labels = np.empty(volume.shape, dtype=np.int32, order="F")
+    for z in range(volume.shape[2]):  # plane by plane: the checks need a few times what they check
+        plane = volume[:, :, z]
+        whole = np.isfinite(plane) & (plane == np.rint(plane)) & (abs(plane) < 2**31)
+        if not whole.all():
+            raise InputError(
+                f"a label of {plane[~whole][0]:g}",
+                path=path,
+                expected="whole numbers in a label map",
+            )
+        labels[:, :, z] = plane
+    return labels, affine
 
 
 def write_volume(path: str | Path, array: NDArray[Any], affine: Affine) -> None:
@@ -124,33 +133,88 @@ def write_volume(path: str | Path, array: NDArray[Any], affine: Affine) -> None:
     InputError, GeometryError
         If the name, the array or the affine cannot be those of a NIfTI file. Nothing is written.
     """
-    path = Path(path)
-    write_together({path: encoded(array, affine, compressed=_is_compressed(path))})
+    path, array = Path(path), np.asarray(array)
+    stored = stored_type(array.dtype)
+    write_together({path: volume(array.shape, stored, affine, [array], _is_compressed(path))})
 
 
-def encoded(array: NDArray[Any], affine: Affine, *, compressed: bool = True) -> bytes:
-    """The bytes :func:`write_volume` writes."""
-    array = np.asarray(array)
-    if array.ndim not in (3, 4) or 0 in array.shape:
-        raise GeometryError(f"array of shape {array.shape}", expected="(x, y, z) or (x, y, z, n)")
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    elif array.dtype.kind == "f":
-        array = array.astype(np.float32)
-    elif array.dtype.kind not in "iu" or array.dtype.itemsize > 4:
-        raise InputError(
-            f"array of {array.dtype}", expected="real numbers or integers of up to 32 bits"
-        )
-    image = nib.Nifti1Image(array, checked_affine(affine))
+def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which :func:`write_volume` stores an array of this one; see there."""
+    if dtype.kind in "bf":
+        return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
+    if dtype.kind not in "iu" or dtype.itemsize > 4:
+        raise InputError(f"array of {dtype}", expected="real numbers or integers of up to 32 bits")
+    return dtype.newbyteorder("=")
+
+
+def volume(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    affine: Affine,
+    slabs: Iterable[NDArray[Any]],
+    compressed: bool = True,
+) -> Callable[[BinaryIO], None]:
+    """What writes a volume to an open file, for :func:`write_together`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (x, y, z) or (x, y, z, n).
+    dtype : dtype
+        As stored (:func:`stored_type`).
+    affine : ndarray (4, 4)
+    slabs : iterable of ndarray
+        The volume cut across its last axis, in order. Each is asked for when the one before is
+        written, so that a map need never be there as a whole.
+    compressed : bool
+
+    Raises
+    ------
+    InputError, GeometryError
+        At once, as :func:`write_volume`.
+    """
+    start = _first_bytes(shape, dtype, checked_affine(affine))
+
+    def data() -> Iterator[bytes]:
+        yield start
+        for slab in slabs:
+            for k in range(slab.shape[-1]):
+                yield slab[..., k].astype(dtype, copy=False).tobytes(order="F")
+
+    return lambda file: file.writelines(_packed(data()) if compressed else data())
+
+
+def _packed(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """As gzip.compress(…, mtime=0) packs them, which would need them all at once."""
+    packer = zlib.compressobj(9, wbits=31)
+    for part in parts:
+        yield packer.compress(part)
+    yield packer.flush()
+
+
+def _first_bytes(shape: tuple[int, ...], dtype: np.dtype[Any], affine: Affine) -> bytes:
+    """All that stands before the voxels: nibabel's header of a single voxel, enlarged."""
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise GeometryError(f"array of shape {shape}", expected="(x, y, z) or (x, y, z, n)")
+    image = nib.Nifti1Image(np.zeros((1,) * len(shape), dtype=dtype), affine)
     image.set_sform(image.affine, code="scanner")
     image.set_qform(image.affine, code="scanner")
     image.header.set_xyzt_units("mm", "sec")
     data: bytes = image.to_bytes()
-    return gzip.compress(data, mtime=0) if compressed else data
+    size = nib.Nifti1Header.sizeof_hdr
+    header = nib.Nifti1Header(data[:size])
+    header.set_data_shape(shape)
+    return bytes(header.binaryblock) + data[size : -dtype.itemsize]
 
 
-def write_together(contents: Mapping[Path, bytes]) -> list[Path]:
+def write_together(contents: Mapping[Path, Content]) -> list[Path]:
     """Write files so that each appears whole, and none before all of them are on the disk.
+
+    Parameters
+    ----------
+    contents : mapping of Path to bytes or callable
+        What stands in each file, or what writes it, one file after the other. Whatever stops this,
+        Ctrl-C included, leaves no part of a file and no folder made for it.
 
     Raises
     ------
@@ -158,19 +222,37 @@ def write_together(contents: Mapping[Path, bytes]) -> list[Path]:
         If one of them cannot be written.
     """
     parts = {path: path.with_name(f".{path.name}.part") for path in contents}
+    made: list[Path] = []
+    done = False
     try:
-        for path, data in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            parts[path].write_bytes(data)
+        for path, content in contents.items():
+            _make(path.parent, made)
+            with parts[path].open("wb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content)
         for path, part in parts.items():
             part.replace(path)
+        done = True
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
     finally:
         for part in parts.values():
             if part.is_file():
                 part.unlink()
+        for folder in () if done else reversed(made):
+            if not any(folder.iterdir()):
+                folder.rmdir()
     return list(contents)
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it, and note which."""
+    if not folder.exists():
+        _make(folder.parent, made)
+        folder.mkdir(exist_ok=True)
+        made.append(folder)
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -183,6 +265,13 @@ class _File:
     path: Path
     voxels: ArrayProxy
     affine: Affine
+
+    @property
+    def is_signal(self) -> bool:
+        """Whether the voxels lie in the file as a `Series` needs them, and can be mapped."""
+        voxels = self.voxels
+        plain = (voxels.slope, voxels.inter) == (1.0, 0.0) and voxels.dtype == np.float32
+        return bool(plain and voxels.offset % 4 == 0 and not _is_compressed(self.path))
 
 
 def _opened(path: Path) -> _File:
@@ -322,4 +411,14 @@ def _scaled(file: _File, index: int) -> NDArray[Any]:
 
 def _volume(file: _File, index: int) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which a fit reports
-        return _scaled(file, index).astype(np.float32)
+        return _scaled(file, index).astype(np.float32, copy=False)
+
+
+def _mapped(file: _File) -> NDArray[np.float32]:
+    """All voxels (x, y, z, n) where they lie: nothing is read until they are looked at."""
+    try:
+        return np.memmap(
+            file.path, np.float32, "r", file.voxels.offset, file.voxels.shape, order="F"
+        )
+    except _UNREADABLE as error:
+        raise _damaged(file.path, error) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from .geometry import Affine
 from .images import (
     KEYWORDS,
     Image,
-    Polarity,
     clusters,
     geometries,
     hint_by_hand,
@@ -25,12 +23,10 @@ from .images import (
     stack_voxels,
     stacked,
 )
+from .polarity import Polarity
 from .series import SAME_SETTING, SWEEPABLE, Protocol, Provenance, Series, range_text
 
 Times = Mapping[str, Sequence[float]]
-
-# A magnitude filtered or interpolated may dip below zero; inverted magnetisation fills tubes.
-_STRONG, _SHARE_NEGATIVE = 0.1, 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,11 +132,14 @@ def assemble(
         TE, TI, TR in s, FA in degrees, instead of what the files say: one value per image of a
         slice, in the order they were taken, or a single one for all.
     polarity : {"magnitude", "signed"}, optional
-        Whether negative signal means inverted magnetisation, instead of what the files say.
+        Whether negative signal means inverted magnetisation, instead of what the files say or,
+        where they say nothing, the voxels show.
 
     Returns
     -------
     Series
+        Its signal is a memory map of the file, and not read yet, where that is one uncompressed
+        NIfTI of float32 without scaling, in the order of the swept setting.
 
     Raises
     ------
@@ -172,21 +171,38 @@ def arrange(images: Sequence[Image], path: str | Path, times: Times | None = Non
 
 def load(plan: Plan, path: str | Path, polarity: Polarity | None = None) -> Series:
     """Read the voxels of a planned series; see :func:`assemble`."""
-    signal = np.stack([stack_voxels(row) for row in plan.table], axis=-1)
     first = plan.table[0][0]
-    signed, reason = _signed(first, signal, polarity)
+    signed, reason = _signed(first, polarity)
     provenance = Provenance(
         source=first.source,
         files=tuple(dict.fromkeys(f for i in plan.images for f in (i.file, *i.sidecars))),
         vendor=first.vendor,
-        origin={**plan.origin, "signed": reason},
+        origin={**plan.origin, **reason},
     )
+    facts = plan.protocol, plan.affine, signed, first.field_T, first.sequence, provenance
     try:
-        return Series(
-            signal, plan.protocol, plan.affine, signed, first.field_T, first.sequence, provenance
-        )
+        return Series(_voxels(plan), *facts)
     except InputError as error:
         raise error.at(path) from None
+
+
+def _voxels(plan: Plan) -> NDArray[np.float32]:
+    """The voxels (x, y, z, n), left in their file where they lie there as they are needed."""
+    images = plan.images
+    if (
+        (whole := images[0].whole) is not None
+        and {image.file for image in images} == {images[0].file}
+        and [image.number for image in images] == list(range(len(plan.table)))
+        and (mapped := whole()).shape[3] == len(images)
+    ):
+        return mapped
+    x, y, _ = images[0].shape
+    z = sum(image.shape[2] for image in plan.table[0])
+    # Filled one by one: a list of volumes and their stack would hold everything twice.
+    signal = np.empty((x, y, z, len(plan.table)), dtype=np.float32)
+    for k, row in enumerate(plan.table):
+        signal[..., k] = stack_voxels(row)
+    return signal
 
 
 def _scan(
@@ -374,22 +390,11 @@ def _check_gain(images: Sequence[Image], path: str | Path) -> None:
         )
 
 
-def _signed(
-    image: Image, signal: NDArray[np.float32], polarity: Polarity | None
-) -> tuple[bool, str]:
-    """Whether the signal has a sign, and how that is known: never by a few noisy voxels."""
+def _signed(image: Image, polarity: Polarity | None) -> tuple[bool | None, dict[str, str]]:
+    """Whether the signal has a sign, and how that is known; None where only the voxels tell."""
     if polarity is not None:
-        return polarity == "signed", "given by hand"
+        return polarity == "signed", {"signed": "given by hand"}
     if known := polarity_of(image):
-        return known == "signed", image.origin.get("signed", f"component {image.component}")
-    share = _share_negative(signal)
-    return share > _SHARE_NEGATIVE, f"data: {share:.2%} of the strong voxels are negative"
-
-
-def _share_negative(signal: NDArray[Any]) -> float:
-    """Share of negative values among the strong ones, those above a tenth of the strongest."""
-    size = np.abs(signal[np.isfinite(signal)])
-    if size.size == 0 or not (signal < 0).any():
-        return 0.0
-    strong = _STRONG * np.percentile(size, 99.9)
-    return float((signal < -strong).sum() / max((size > strong).sum(), 1))
+        reason = image.origin.get("signed", f"component {image.component}")
+        return known == "signed", {"signed": reason}
+    return None, {}

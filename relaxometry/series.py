@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import GeometryError, InputError, ProtocolError
 from .geometry import Affine, checked_affine, voxel_size
 from .jupyter import Shown
+from .mapped import release
+from .polarity import signed_by_voxels
 from .units import LONGEST, QUANTITIES
 
 SWEEPABLE = ("TE", "TI", "TR", "FA")
 # Settings closer than this are the same setting: scanners write times with 4–6 digits.
 SAME_SETTING = 1e-6
+_SLAB = 1 << 24  # bytes of the signal worked on at once, where the whole may not fit
 
 Sequence_ = Literal["SE", "GE"]
 
@@ -195,13 +198,17 @@ class Series:
     ----------
     signal : ndarray of shape (x, y, z, n), float32
         In the scanner's linear units; x runs along an image row, y down a column, z over slices.
-        Points are ordered by the swept setting.
+        Points are ordered by the swept setting. It may lie in a file, memory-mapped: the file must
+        stay as it is as long as the series is used.
     protocol : Protocol
         Times in s and angles in degrees, one per image.
     affine : ndarray of shape (4, 4)
         Voxel indices → mm, RAS, as in NIfTI.
     signed : bool
         Whether negative signal means inverted magnetisation (True), or the data are magnitudes.
+        Where it is not given, the voxels decide: signed if more than 1 % of the strong ones (above
+        a tenth of the brightest) are negative, see :mod:`relaxometry.polarity`. How it is known
+        stands in ``provenance.origin["signed"]``.
     field_T : float or None
         Field strength in T.
     sequence : {"SE", "GE"} or None
@@ -217,7 +224,7 @@ class Series:
     signal: NDArray[np.float32]
     protocol: Protocol
     affine: Affine = field(default_factory=lambda: np.eye(4))
-    signed: bool = False
+    signed: bool | None = None
     field_T: float | None = None
     sequence: Sequence_ | None = None
     provenance: Provenance = field(default_factory=Provenance)
@@ -244,11 +251,17 @@ class Series:
             signal, protocol = np.ascontiguousarray(signal[..., order]), protocol.take(order)
         if self.field_T is not None and not 0 < self.field_T < 30:
             raise InputError(f"{self.field_T!r} T", field="field_T", expected="a field below 30 T")
+        origin = {"signed": "given by hand", **self.provenance.origin}
+        signed = self.signed
+        if signed is None:
+            signed, origin["signed"] = signed_by_voxels(signal)
         signal = signal.view()
         signal.flags.writeable = False
         object.__setattr__(self, "signal", signal)
         object.__setattr__(self, "protocol", protocol)
         object.__setattr__(self, "affine", checked_affine(self.affine))
+        object.__setattr__(self, "signed", bool(signed))
+        object.__setattr__(self, "provenance", replace(self.provenance, origin=origin))
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -276,22 +289,34 @@ class Series:
         if len(points) == 0:
             return self
         if not reason:
-            raise InputError("points dropped without a reason", hint="say why, e.g. in drop_reason")
+            raise InputError(
+                "points dropped without a reason", hint="say why: drop_reason, or --drop-reason"
+            )
         left_out = {p - 1 for p in points}
         keep = [i for i in range(n) if i not in left_out]
         if len(keep) < 2:
             raise InputError(f"{len(keep)} point left of {n}", expected="at least two")
         note = f"left out point {', '.join(str(p) for p in sorted(set(points)))} of {n}: {reason}"
+        side_by_side = keep[-1] - keep[0] < len(keep) and self.signal.flags.f_contiguous
         return replace(
             self,
-            signal=self.signal[..., keep],
+            # Images that lie behind one another, as in a mapped file, need no copy.
+            signal=self.signal[..., slice(keep[0], keep[-1] + 1) if side_by_side else keep],
             protocol=self.protocol.take(keep),
             provenance=replace(self.provenance, notes=(*self.provenance.notes, note)),
         )
 
     def root_sum_of_squares(self) -> NDArray[np.float32]:
         """(x, y, z) image bright wherever any point has signal, short T2 and nulls included."""
-        image: NDArray[np.float32] = np.sqrt(np.einsum("xyzn,xyzn->xyz", self.signal, self.signal))
+        image: NDArray[np.float32] = np.empty_like(self.signal[..., 0])
+        # Across the axis whose planes lie furthest apart, so that each slab is read in one go.
+        slowest = int(np.argmax(self.signal.strides[:3]))
+        signal, into = (np.moveaxis(array, slowest, 0) for array in (self.signal, image))
+        planes = max(_SLAB // signal[0].nbytes, 1)
+        for start in range(0, len(signal), planes):
+            slab = signal[start : start + planes]
+            into[start : start + planes] = np.sqrt(np.einsum("abcn,abcn->abc", slab, slab))
+            release(self.signal)
         return image
 
     def __repr__(self) -> str:

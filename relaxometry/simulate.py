@@ -371,6 +371,7 @@ def _scanned(
         _digitised(_rician(image, S0 / snr, rng)).astype(np.float32),
         protocol,
         affine=phantom.affine,
+        signed=False,
         field_T=phantom.scan.field_T,
         sequence="SE",
         provenance=Provenance(source="simulation", origin={"signed": "simulated magnitudes"}),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from relaxometry.errors import GeometryError, InputError
 from relaxometry.folder import read
 from relaxometry.maps import ParameterMaps, Status
 from relaxometry.models import MODELS
+from relaxometry.points import Choices
 from relaxometry.scans import assemble
 from relaxometry.series import Protocol, Series
 
@@ -311,6 +314,84 @@ def test_sidecar_in_another_encoding_is_refused_and_a_byte_order_mark_is_not(
         nifti.images(path)
 
 
+# --- a file that is used where it lies ------------------------------------------------------------
+
+
+def mapped(series: Series) -> bool:
+    base: Any = series.signal
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
+
+
+def echoes(tmp_path: Path, dtype: str = "<f4", name: str = "mese.nii", **header: Any) -> Path:
+    data = voxels(4, 3, 2, 3).astype(dtype)
+    image = nib.Nifti1Image(data, AFFINE, nib.Nifti1Header(endianness=dtype[0]))
+    image.header.set_data_dtype(dtype)
+    nib.save(image, tmp_path / "plain.nii")
+    if not header and not name.endswith(".gz"):
+        return (tmp_path / "plain.nii").rename(tmp_path / name)
+    return forged(tmp_path / name, tmp_path / "plain.nii", **header)
+
+
+def test_plain_float32_is_mapped_and_read_only(tmp_path: Path) -> None:
+    series = read(echoes(tmp_path), te=[0.01, 0.02, 0.03])
+    assert mapped(series)
+    assert series.signal.flags.f_contiguous
+    np.testing.assert_array_equal(series.signal, voxels(4, 3, 2, 3))
+    with pytest.raises(ValueError, match="read-only"):
+        series.signal[0] = 0
+    assert "voxels" in series.provenance.origin["signed"]
+
+
+def test_a_bids_file_of_several_volumes_is_mapped(tmp_path: Path) -> None:
+    (tmp_path / "dataset_description.json").write_text("{}")
+    sidecar = {"RepetitionTime": [0.5, 1, 3], "ScanningSequence": "SE"}
+    save(tmp_path / "sub-01/anat/sub-01_VTR.nii", voxels(4, 3, 2, 3).astype(np.float32), sidecar)
+    series = read(tmp_path)
+    assert series.kind == "VTR"
+    assert mapped(series)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "header"),
+    [
+        (">f4", "mese.nii", {}),
+        ("<f8", "mese.nii", {}),
+        ("<i2", "mese.nii", {}),
+        ("<f4", "mese.nii.gz", {}),
+        ("<f4", "mese.nii", {"scl_slope": 2.0, "scl_inter": 0.0}),
+        ("<f4", "mese.nii", {"scl_slope": 1.0, "scl_inter": -3.0}),
+    ],
+)
+def test_what_must_be_converted_is_copied(
+    tmp_path: Path, dtype: str, name: str, header: dict[str, Any]
+) -> None:
+    series = read(echoes(tmp_path, dtype, name, **header), te=[0.01, 0.02, 0.03])
+    assert not mapped(series)
+    slope, inter = header.get("scl_slope", 1), header.get("scl_inter", 0)
+    np.testing.assert_array_equal(series.signal, voxels(4, 3, 2, 3) * slope + inter)
+
+
+def test_volumes_in_another_order_are_copied_in_the_right_one(tmp_path: Path) -> None:
+    path = echoes(tmp_path)
+    path.with_suffix(".json").write_text('{"EchoTime": [0.03, 0.01, 0.02]}')
+    series = read(path)
+    assert not mapped(series)
+    np.testing.assert_array_equal(series.signal, voxels(4, 3, 2, 3)[..., [1, 2, 0]])
+
+
+def test_voxels_between_the_words_of_a_machine_are_copied(tmp_path: Path) -> None:
+    plain = echoes(tmp_path).read_bytes()
+    header = nib.Nifti1Header(plain[:348])
+    header["vox_offset"] = 353
+    odd = tmp_path / "odd.nii"
+    odd.write_bytes(header.binaryblock + bytes(5) + plain[352:])
+    series = read(odd, te=[0.01, 0.02, 0.03])
+    assert not mapped(series)
+    np.testing.assert_array_equal(series.signal, voxels(4, 3, 2, 3))
+
+
 # --- headers -------------------------------------------------------------------------------------
 
 
@@ -472,6 +553,43 @@ def test_all_files_are_written_or_none(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 2), (40, 30, 20), (5, 6, 1), (4, 3, 2, 3), (4, 3, 1, 1)])
+@pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "u4", "f4", ">f4"])
+def test_a_volume_written_piece_by_piece_has_the_bytes_of_one_written_at_once(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str
+) -> None:
+    data = np.random.default_rng(1).integers(0, 200, shape).astype(dtype)
+    image = nib.Nifti1Image(data.astype(np.dtype(dtype).newbyteorder("=")), AFFINE)
+    image.set_sform(AFFINE, code="scanner")
+    image.set_qform(AFFINE, code="scanner")
+    image.header.set_xyzt_units("mm", "sec")
+    for name in ("x.nii", "x.nii.gz"):
+        nifti.write_volume(tmp_path / name, data, AFFINE)
+    assert (tmp_path / "x.nii").read_bytes() == image.to_bytes()
+    packed = (tmp_path / "x.nii.gz").read_bytes()
+    assert gzip.decompress(packed) == image.to_bytes()
+    assert packed[4:8] == bytes(4), "the time of writing"
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, MemoryError, OSError])
+@pytest.mark.parametrize("folder", ["deep/er", "."])
+def test_what_stops_the_writing_leaves_nothing_of_it(
+    tmp_path: Path, fault: type[BaseException], folder: str
+) -> None:
+    (tmp_path / "b.nii.gz").write_bytes(b"old")
+
+    def stopped() -> Iterator[np.ndarray]:
+        yield np.ones((50, 50, 4))
+        raise fault
+
+    slabs = nifti.volume((50, 50, 9), np.dtype("f4"), AFFINE, stopped())
+    contents = {tmp_path / folder / "a.json": b"{}", tmp_path / folder / "b.nii.gz": slabs}
+    with pytest.raises(InputError if fault is OSError else fault):
+        nifti.write_together(contents)
+    assert tree(tmp_path) == {"b.nii.gz": b"old"}
+    assert [p.name for p in tmp_path.iterdir()] == ["b.nii.gz"]
+
+
 # --- BIDS data sets ------------------------------------------------------------------------------
 
 SWEEPS: dict[str, tuple[Protocol, Any]] = {
@@ -571,7 +689,9 @@ def maps_of(kind: str, model: int, rng: np.random.Generator) -> ParameterMaps:
     status = np.zeros(series.grid, dtype=np.uint8)
     status[0, 0, 0] = Status.AT_BOUND
     rmse, rsquared = rng.random(series.grid), rng.random(series.grid)
-    return ParameterMaps(raw, rmse, rsquared, status, series, chosen, (0.0005, 1.5))
+    points = np.full(status.shape, len(series.protocol), dtype=np.uint8)
+    choices = Choices((0.0005, 1.5))
+    return ParameterMaps(raw, rmse, rsquared, status, points, series, chosen, choices)
 
 
 def test_maps_of_T1_and_T2_go_into_one_folder(tmp_path: Path) -> None:
@@ -626,6 +746,16 @@ def test_maps_of_T1_and_T2_go_into_one_folder(tmp_path: Path) -> None:
     assert beside("T1map")["InversionTimes"] == [0.05, 0.1, 0.4]
     assert "InversionTime" not in beside("T1map")
     assert beside("desc-status_T2map")["Levels"]["1"] == "at bound"
+
+
+def test_maps_are_written_one_after_the_other_and_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = maps_of("IRT1", 1, np.random.default_rng(3))
+    write_maps(maps, tmp_path / "whole")
+    monkeypatch.setattr("relaxometry.bids._SLAB", 1)
+    write_maps(maps, tmp_path / "cut")
+    assert tree(tmp_path / "cut") == tree(tmp_path / "whole")
 
 
 def test_labels_are_written(tmp_path: Path) -> None:

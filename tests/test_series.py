@@ -186,6 +186,26 @@ def test_root_sum_of_squares_shows_nulls_and_short_times():
     np.testing.assert_allclose(image[:, 0, 0], [5, 5, 0])
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (3, 0, 1, 2), (2, 3, 1, 0)])
+def test_root_sum_of_squares_of_many_slabs(axes, monkeypatch):
+    """However the array lies in memory, and wherever it is cut."""
+    values = np.random.default_rng(1).normal(size=(5, 4, 7, 3)).astype(np.float32)
+    laid = np.ascontiguousarray(values.transpose(axes)).transpose(np.argsort(axes))
+    monkeypatch.setattr("relaxometry.series._SLAB", 400)
+    image = rx.Series(laid, rx.Protocol(TE=TE[:3]), signed=True).root_sum_of_squares()
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, np.linalg.norm(values.astype(float), axis=3), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("points", "copied"), [([1], False), ([1, 4], False), ([2], True)])
+def test_what_is_left_of_a_mapped_series_stays_in_its_file_if_it_lies_together(points, copied):
+    signal = np.asfortranarray(np.arange(24, dtype=np.float32).reshape(2, 3, 1, 4))
+    left = rx.Series(signal, rx.Protocol(TE=TE)).drop(points, "why")
+    keep = [k for k in range(4) if k + 1 not in points]
+    np.testing.assert_array_equal(left.signal, signal[..., keep])
+    assert np.shares_memory(left.signal, signal) is not copied
+
+
 def test_objects_show_themselves_in_jupyter_escaped():
     from relaxometry.contrast import Contrast
 
