@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from .errors import GeometryError
 from .estimate import Estimate
+from .points import Choices
 from .series import Series
 from .units import TIME_OF
 
 if TYPE_CHECKING:
     from .models import SignalModel
 
-Map = NDArray[np.float64]
+Map = NDArray[np.floating[Any]]
 
 
 class Status(IntEnum):
@@ -29,9 +30,10 @@ class Status(IntEnum):
     AT_BOUND = 1  #: the time ended at its bound: the data do not determine it
     NOT_CONVERGED = 2
     LOW_SIGNAL = 3  #: nothing there: all zero, or no positive amplitude fits
-    NON_FINITE = 4  #: NaN or infinity in the data
+    NON_FINITE = 4  #: NaN or infinity in the data, or no usable B1
     MASKED = 5  #: not asked for
     AT_EDGE = 6  #: an amplitude ratio (inversion efficiency) is at its bound, the time is not
+    CLIPPED = 7  #: too few points below the plateau at which the data are clipped
 
     @property
     def words(self) -> str:
@@ -62,31 +64,49 @@ class ParameterMaps:
         1 − RSS/Σ(S − mean S)².
     status : ndarray of uint8 (x, y, z)
         Codes of :class:`Status`.
+    points : ndarray of int (x, y, z)
+        How many points each fit used; 0 where there was none.
     series : Series
         What was fitted.
     model : SignalModel
         With what.
-    bounds : (float, float)
-        Range of the time constant searched, in s.
+    choices : Choices
+        Bounds, polarity, weights, points left out.
+    left_out : mapping of str to int
+        In how many voxels points were left out as ``"clipped"``, and below the ``"noise_floor"``;
+        without what was not asked for.
     """
 
     raw: Mapping[str, tuple[Map, Map]]
     rmse: Map
     rsquared: Map
     status: NDArray[np.uint8]
+    points: NDArray[np.integer[Any]]
     series: Series
     model: SignalModel
-    bounds: tuple[float, float]
+    choices: Choices
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the points, in words: of the whole series, then voxel by voxel."""
+        return (*self.series.provenance.notes, *self.choices.notes(self.left_out))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Range of the time constant searched, s."""
+        return self.choices.bounds
 
     def __post_init__(self) -> None:
         arrays: list[NDArray[Any]] = [a for pair in self.raw.values() for a in pair]
-        for array in [*arrays, self.rmse, self.rsquared, self.status]:
+        for array in [*arrays, self.rmse, self.rsquared, self.status, self.points]:
             if array.shape != self.series.grid:
                 raise GeometryError(
                     f"a map of shape {array.shape}", expected=f"the series' {self.series.grid}"
                 )
             array.flags.writeable = False
-        object.__setattr__(self, "raw", MappingProxyType(dict(self.raw)))
+        for name in ("raw", "left_out"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
     def names(self) -> tuple[str, ...]:

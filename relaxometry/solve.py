@@ -21,19 +21,60 @@ Arrays only: nothing here knows of images or MRI.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import FitError, InputError
 from .maps import Status
-from .projection import Basis, Branch, Maxima
+from .projection import Branch, Maxima
+from .tables import Basis
 
 Array = NDArray[np.float64]
+Engine = Literal["numpy", "compiled"]
 
 # Curves are worked on in chunks of this many, counted from the first: a curve's neighbours, and so
 # its rounding, are the same whatever block or thread it is handed to.
-CHUNK = 4096
+CHUNK = 16384
+_LARGE = 1 << 21  # curves from which the compiled engine pays
+_NO_SPREAD = 1e-24  # share of Σ w·y² that rounding alone leaves of Σ w·(y − mean)²
+_NOTHING = 1e-14  # share of |y|² that is rounding
 _EXACT_RSS = 1e-6  # below this share of |y|², RSS is summed from residuals, not by difference
+
+
+def engine_for(curves: int, engine: Engine | None) -> Engine:
+    """The engine for a job of that many curves.
+
+    By default the compiled one from 2 million curves on, where numba is installed: they pay for
+    loading it, and soon for compiling it, which is done once and kept on the disk. The choice hangs
+    on nothing else, so that the same job gives the same bits.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine, or numba is not installed.
+    """
+    if engine not in (None, "numpy", "compiled"):
+        raise InputError(f"{engine!r}", field="engine", expected="numpy or compiled")
+    if engine == "compiled" and find_spec("numba") is None:
+        raise InputError(
+            "numba is not installed",
+            field="engine",
+            hint='pip install "relaxometry[fast]", or leave the engine out',
+        )
+    return engine or ("compiled" if curves >= _LARGE and _numba_works() else "numpy")
+
+
+def _numba_works() -> bool:
+    """Whether numba is here and goes with this NumPy: it refuses those newer than itself."""
+    try:
+        import_module("numba")
+    except ImportError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +100,23 @@ class Solution:
     rsquared: Array
     status: NDArray[np.uint8]
 
+    @classmethod
+    def empty(cls, V: int, p: int, status: NDArray[np.uint8]) -> Solution:
+        """V curves of which nothing is known but the status."""
+        return cls(
+            T=np.full(V, np.nan),
+            amplitudes=np.full((V, p), np.nan),
+            covariance=np.full((V, 1 + p, 1 + p), np.nan),
+            rss=np.full(V, np.nan),
+            rsquared=np.full(V, np.nan),
+            status=status,
+        )
+
+    def put(self, rows: NDArray[np.intp], part: Solution) -> None:
+        """Set some of the curves to those of another solution."""
+        for name in Solution.__slots__:
+            getattr(self, name)[rows] = getattr(part, name)
+
 
 class Solver:
     """Tables of one basis over the range of T, ready to fit any number of curves.
@@ -66,13 +124,17 @@ class Solver:
     Parameters
     ----------
     basis : callable
-        T (g,) → columns (g, n, p), smooth in log T.
+        T (g,), b → columns (g, n, p), smooth in log T and log b; b is 1 without a `span`.
     bounds : (float, float)
         Range of T searched, s.
     ratio : (float, float), optional
-        Range of a[1]/a[0], for p = 2; a[0] is then positive.
+        Range of a[1]/a[0], for p = 2. The first amplitude is positive in any case.
     magnitude : bool
         Whether the curves lost their sign: the model is negative for the first k points, k unknown.
+    weights : ndarray (n,), optional
+        Of the squared residuals.
+    span : (float, float), optional
+        Range of b, a second variable of the basis that each curve brings along (B1).
     """
 
     def __init__(
@@ -81,118 +143,225 @@ class Solver:
         bounds: tuple[float, float],
         ratio: tuple[float, float] | None = None,
         magnitude: bool = False,
+        weights: Array | None = None,
+        span: tuple[float, float] | None = None,
+        engine: Engine | None = None,
     ) -> None:
-        n = basis(np.array([bounds[0]])).shape[1]
-        self._free = Branch(1, basis, bounds)
-        edges = () if ratio is None else ratio
-        self._edges = [Branch(2 + i, basis, bounds, (1.0, edge)) for i, edge in enumerate(edges)]
-        self._ratio = ratio
+        n, p = basis(np.array([bounds[0]]), 1.0).shape[1:]
+        self._weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+        root = np.sqrt(self._weights)[:, None]
         # signs[k] turns the first k points over.
         flips = np.arange(n + 1)[:, None] > np.arange(n) if magnitude else np.zeros((1, n), bool)
-        self._signs = np.where(flips, -1.0, 1.0)
+        self.signs = np.where(flips, -1.0, 1.0)
+        self._ratio = ratio
+        if p > 2:
+            raise FitError(f"{p} amplitudes", field="model", expected="one or two")
+        edges = np.empty((0, p))
+        if p == 2:  # without a ratio, the half-plane of a positive first amplitude
+            edges = np.array([(0.0, 1), (0, -1)] if ratio is None else [(1, one) for one in ratio])
+        # The first amplitude alone lies within every half-plane.
+        cone = edges.T if ratio is not None else np.vstack([edges, np.eye(1, p)]).T
+
+        def weighted(T: Array, b: float) -> Array:
+            return basis(T, b) * root
+
+        self.free = Branch(weighted, bounds, self.signs, cone, span=span)
+        if self.free.flat:
+            raise FitError(
+                "the basis does not change with T", field="model", expected="one that does"
+            )
+        branches = [
+            Branch(weighted, bounds, self.signs, np.ones((1, 1)), edge, span) for edge in edges
+        ]
+        self.edges = [branch for branch in branches if not branch.flat]
+        # An edge whose column keeps its direction tells nothing of T, but others must beat it.
+        self._flat = np.array([branch.still for branch in branches if branch.flat])
+        self._search: Any = None
+        if engine == "compiled":
+            from .compiled import Search
+
+            branches = [self.free, *self.edges]
+            self._search = Search(
+                branches, self._flat, ratio, self._weights, _EXACT_RSS, _NOTHING, _NO_SPREAD
+            )
 
     @property
     def working_memory(self) -> int:
         """Bytes one chunk takes while it is fitted, about."""
-        # Scores of every pattern at every node, their comparison masks, and one pattern's columns.
-        nodes, p = len(self._free.log_T), self._free.p
-        return int(CHUNK * nodes * (len(self._signs) * 12 + 8 * 4 * p))
+        candidates = 1 if len(self.signs) == 1 else 5
+        each = self.free.working_numbers * candidates + 8 * self.signs.shape[1]
+        return int(8 * CHUNK * each)
 
-    def __call__(self, curves: NDArray[np.floating]) -> Solution:
-        """Fit curves (V, n), in the order of the basis' points; V of any size."""
-        parts = [self._chunk(curves[i : i + CHUNK]) for i in range(0, max(len(curves), 1), CHUNK)]
+    def __call__(self, curves: NDArray[np.floating], b: Array | None = None) -> Solution:
+        """Fit curves (V, n), in the order of the basis' points; V of any size; b (V,) of each."""
+        chunk = self._chunk if self._search is None else self._compiled_chunk
+        parts = [
+            chunk(curves[i : i + CHUNK], None if b is None else b[i : i + CHUNK])
+            for i in range(0, max(len(curves), 1), CHUNK)
+        ]
+        if len(parts) == 1:
+            return parts[0]
         return Solution(
             *(np.concatenate([getattr(p, f) for p in parts]) for f in Solution.__slots__)
         )
 
-    def _chunk(self, curves: NDArray[np.floating]) -> Solution:
-        y = np.asarray(curves, dtype=np.float64)
-        finite: NDArray[np.bool_] = np.asarray(np.isfinite(y).all(axis=1))
-        # Scaled to unit length, so that no square over- or underflows and tolerances are relative.
-        peak = np.abs(np.where(finite[:, None], y, 0)).max(axis=1, initial=0)
-        signal = finite & (peak > 0)
-        unit = np.where(signal[:, None], y, 0) / np.where(signal, peak, 1)[:, None]
-        length = np.sqrt((unit**2).sum(axis=1))
-        unit /= np.where(signal, length, 1)[:, None]
+    def _compiled_chunk(self, curves: NDArray[np.floating], b: Array | None) -> Solution:
+        """As :meth:`_chunk`, by `relaxometry.compiled`."""
+        result = Solution.empty(len(curves), len(self.free.order), np.zeros(len(curves), np.uint8))
+        again = self._search(curves, b, tuple(getattr(result, f) for f in Solution.__slots__))
+        if again.size:
+            result.put(again, self._chunk(curves[again], None if b is None else b[again]))
+        return result
+
+    def _chunk(self, curves: NDArray[np.floating], b: Array | None) -> Solution:
+        y = curves.T.astype(np.float64, order="C")
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            square = (y * y).sum(axis=0)
+        finite = np.isfinite(square)
+        peak = np.ones(len(square))
+        odd = ~(finite & (square > 1e-200))
+        if odd.any():  # NaN, infinity, zero; or squares that over- or underflow
+            finite[odd] = np.isfinite(y[:, odd]).all(axis=0)
+            y[:, ~finite] = 0
+            peak[odd] = np.maximum(np.abs(y[:, odd]).max(axis=0), np.finfo(float).tiny)
+            y /= peak
+            square = (y * y).sum(axis=0)
+        if b is not None:
+            usable = np.isfinite(b) & (b > 0)
+            finite &= usable
+            b = np.where(usable, b, 1.0)
+        signal = finite & (square > 0)
+        root = np.sqrt(self._weights)[:, None]
+        weighted = y * root
+        length = np.sqrt((weighted**2).sum(axis=0))
+        signal &= length > 0
+        weighted /= np.where(signal, length, 1.0)
         scale = peak * length
 
-        best = _Best(len(y), self._free.p)
+        best = _Best(y.shape[1])
         rows = np.flatnonzero(signal)
-        free = self._free.maxima(unit, self._signs, rows)
-        best.offer(free, self._feasible(free))
-        if self._edges:
-            top = np.zeros(len(y))
-            np.maximum.at(top, free.row, free.F)
-            rows = rows[best.F[rows] < top[rows]]  # the unbounded optimum is out of bounds
-            if rows.size:
-                every = self._free.maxima(unit, self._signs, rows, prune=False)
-                best.offer(every, self._feasible(every))
-                for edge in self._edges:
-                    on_edge = edge.maxima(unit, self._signs, rows)
-                    best.offer(on_edge, on_edge.F > 0)
-        return self._finish(unit, scale, finite, best)
+        whole = len(rows) == len(signal)
+        unit = weighted if whole else weighted[:, rows]
+        top = np.zeros(len(signal))
+        if rows.size:
+            shares = None if b is None else self.free.family.weights(b if whole else b[rows])
+            free = self.free.maxima(unit, shares)
+            best.offer(rows, free, self._feasible(free))
+            np.maximum.at(top, rows[free.row], free.F)
+            top[rows] = np.maximum(top[rows], free.seen - _NOTHING)
+        if self._ratio is not None or self.edges:
+            # The unbounded optimum is out of bounds.
+            left = np.flatnonzero((top > best.F) | (signal & (best.F == 0)))
+            if left.size:
+                unit = weighted[:, left]
+                for edge in self.edges:
+                    shares = None if b is None else edge.family.weights(b[left])
+                    found = edge.maxima(unit, shares)
+                    best.offer(left, found, found.F > 0)
+                shares = None if b is None else self.free.family.weights(b[left])
+                every = self.free.maxima(unit, shares, floor=best.F[left])
+                best.offer(left, every, self._feasible(every))
+                self._leave_edges(unit, shares, left, best)
+                if len(self._flat):
+                    reach = np.abs(self._flat @ unit).max(axis=0) ** 2
+                    best.withdraw(left[best.F[left] <= reach + _NOTHING])
+        solution = self._finish(weighted, scale, b, best)
+        solution.status[~finite] = Status.NON_FINITE
+        mean = (self._weights @ y) / self._weights.sum()
+        spread = (self._weights @ (y - mean) ** 2) * peak**2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            told = spread > _NO_SPREAD * (self._weights @ y**2) * peak**2
+            solution.rsquared[:] = np.where(told, 1 - solution.rss / spread, np.nan)
+        return solution
+
+    def _leave_edges(
+        self, unit: Array, shares: Array | None, left: NDArray[np.intp], best: _Best
+    ) -> None:
+        """Climb from the maxima on an edge: where F goes on rising inside, they are none.
+
+        What is found so lies next to the edge, hidden from the table by a minimum beside it.
+        """
+        for code, found in enumerate(best.offers):
+            if found.branch.mix is None:
+                continue
+            place = np.flatnonzero(best.offer_of[left] == code)
+            at = best.index[left[place]]
+            inside = self.free.climb(
+                unit, shares, place, found.pattern[at], found.branch.T(found.node[at], found.u[at])
+            )
+            best.offer(left, inside, self._feasible(inside))
 
     def _feasible(self, found: Maxima) -> NDArray[np.bool_]:
         a = found.amplitudes
-        if self._ratio is None:
-            return found.F > 0
-        low, high = self._ratio
-        return (a[:, 0] > 0) & (a[:, 1] > low * a[:, 0]) & (a[:, 1] <= high * a[:, 0])
+        allowed: NDArray[np.bool_] = (found.F > 0) & (a[0] > 0)
+        if self._ratio is not None:
+            low, high = self._ratio
+            allowed &= (a[1] > low * a[0]) & (a[1] <= high * a[0])
+        return allowed
 
-    def _finish(
-        self, unit: Array, scale: Array, finite: NDArray[np.bool_], best: _Best
-    ) -> Solution:
-        V, n = unit.shape
-        p = self._free.p
+    def _finish(self, unit: Array, scale: Array, b: Array | None, best: _Best) -> Solution:
+        n, V = unit.shape
+        p = len(self.free.order)
         status = np.full(V, Status.LOW_SIGNAL, dtype=np.uint8)
-        status[~finite] = Status.NON_FINITE
         T, rss = np.full(V, np.nan), np.full(V, np.nan)
-        amplitudes, covariance = np.full((V, p), np.nan), np.full((V, 1 + p, 1 + p), np.nan)
-        for branch in (self._free, *self._edges):
-            rows = np.flatnonzero(best.branch == branch.key)
+        amplitudes, covariance = np.full((p, V), np.nan), np.full((1 + p, 1 + p, V), np.nan)
+        for code, found in enumerate(best.offers):
+            branch = found.branch
+            rows = np.flatnonzero(best.offer_of == code)
             if not rows.size:
                 continue
-            s = self._signs[best.pattern[rows]] * unit[rows]
-            node, u = best.node[rows], best.u[rows]
-            left = 1.0 - best.F[rows]
+            chosen = best.index[rows]
+            node, u = found.node[chosen], found.u[chosen]
+            left = 1.0 - found.F[chosen]
             close = np.flatnonzero(left < _EXACT_RSS)
             if close.size:
-                left[close] = branch.residual(s[close], node[close], u[close])
+                at = rows[close]
+                left[close] = branch.residual(
+                    unit[:, at], found, chosen[close], None if b is None else b[at]
+                )
             T[rows] = branch.T(node, u)
-            amplitudes[rows] = best.amplitudes[rows] * scale[rows, None]
+            amplitudes[:, rows] = found.amplitudes[:, chosen] * scale[rows]
             rss[rows] = left * scale[rows] ** 2
             free_points = n - 1 - branch.p
             if free_points > 0:
-                covariance[rows] = branch.covariance(
-                    best.c[rows][:, : branch.p], node, u, left / free_points, scale[rows]
+                covariance[:, :, rows] = branch.covariance(
+                    found, chosen, left / free_points, scale[rows]
                 )
+            converged = found.converged[chosen]
             at_bound = branch.at_bound(node, u)
-            state = np.where(best.converged[rows], Status.OK, Status.NOT_CONVERGED)
-            state[best.converged[rows] & (branch is not self._free)] = Status.AT_EDGE
+            state = np.where(converged, Status.OK, Status.NOT_CONVERGED)
+            state[converged & (branch is not self.free)] = Status.AT_EDGE
             state[at_bound] = Status.AT_BOUND
             status[rows] = state
-            covariance[rows[at_bound | ~best.converged[rows]]] = np.nan
-        spread = ((unit - unit.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) * scale**2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rsquared = np.where(spread > 0, 1 - rss / spread, np.nan)
-        return Solution(T, amplitudes, covariance, rss, rsquared, status)
+            covariance[:, :, rows[at_bound | ~converged]] = np.nan
+        return Solution(
+            T, amplitudes.T, covariance.transpose(2, 0, 1), rss, np.full(V, np.nan), status
+        )
 
 
 class _Best:
-    """The best candidate offered for each curve so far; branch 0 is none."""
+    """The best candidate offered for each curve so far."""
 
-    def __init__(self, V: int, p: int) -> None:
+    def __init__(self, V: int) -> None:
         self.F = np.zeros(V)
-        self.branch, self.pattern, self.node = (np.zeros(V, dtype=np.intp) for _ in range(3))
-        self.u, self.c, self.amplitudes = np.zeros(V), np.zeros((V, p)), np.zeros((V, p))
-        self.converged = np.zeros(V, dtype=bool)
+        self.offers: list[Maxima] = []
+        self.offer_of, self.index = np.full(V, -1), np.zeros(V, dtype=np.intp)
 
-    def offer(self, found: Maxima, allowed: NDArray[np.bool_]) -> None:
-        chosen = np.flatnonzero(allowed & (self.F[found.row] < found.F))
-        # The last write per row wins, so write in order of F.
-        chosen = chosen[np.argsort(found.F[chosen], kind="stable")]
-        rows = found.row[chosen]
-        self.branch[rows] = found.branch
-        self.c[rows, : found.c.shape[1]] = found.c[chosen]
-        for name in ("F", "pattern", "node", "u", "amplitudes", "converged"):
-            getattr(self, name)[rows] = getattr(found, name)[chosen]
+    def withdraw(self, rows: NDArray[np.intp]) -> None:
+        """Take back what was offered for these curves."""
+        self.F[rows] = 0
+        self.offer_of[rows] = -1
+
+    def offer(self, rows: NDArray[np.intp], found: Maxima, allowed: NDArray[np.bool_]) -> None:
+        """Candidates whose row counts in `rows`, a selection of the curves."""
+        row = rows[found.row]
+        chosen = np.flatnonzero(allowed & (self.F[row] < found.F))
+        # The last write per row wins, so rivals for a row are written in order of F.
+        rivals = np.bincount(row[chosen], minlength=len(self.F))[row[chosen]] > 1
+        alone, several = chosen[~rivals], chosen[rivals]
+        several = several[np.argsort(found.F[several], kind="stable")]
+        chosen = np.concatenate([alone, several])
+        row = row[chosen]
+        self.F[row] = found.F[chosen]
+        self.offer_of[row], self.index[row] = len(self.offers), chosen
+        self.offers.append(found)

@@ -48,6 +48,25 @@ def test_t1_saturation_recovery(engine):
     assert fit.rss == pytest.approx(46.6958662493, rel=1e-6)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_t2_with_an_offset(engine):
+    fit = rx.fit_curve(np.arange(1, 17) * 0.010, T2_SIGNAL, "t2_offset", engine=engine)
+    assert fit["S0"].value == pytest.approx(1000.7917151, rel=1e-8)
+    assert fit["T2"].value == pytest.approx(0.1005376942, rel=1e-8)
+    assert fit["C"].value == pytest.approx(0.3781914874, rel=1e-5)
+    assert fit.rss == pytest.approx(176.3220299593, rel=1e-8)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_t1_variable_flip_angle(engine):
+    protocol = rx.Protocol(FA=[2, 5, 10, 15, 20, 30], TR=0.015)
+    signal = [33.5, 71.2, 96.8, 97.9, 90.1, 70.6]
+    fit = rx.fit_curve(protocol, signal, "t1_vfa", engine=engine)
+    matches(fit["S0"], 936.885126, 17.85005903)
+    matches(fit["T1"], 0.649463637, 2.122726e-2)
+    assert fit.rss == pytest.approx(8.8254955183, rel=1e-6)
+
+
 CONCENTRATION = [0, 0.025, 0.05, 0.1, 0.2, 0.4]
 RATE = [3.10, 16.2, 30.1, 56.0, 110.3, 215.9]
 
