@@ -14,12 +14,13 @@ __version__ = "0.1.0"
 # Public name → the module it lives in; loaded when first asked for, so that importing is quick.
 _HOMES = {
     "analyse": "study",
+    "compare_models": "selection",
     "Contrast": "contrast",
-    "CurveFit": "fit",
+    "CurveFit": "curvefit",
     "Estimate": "estimate",
     "FitError": "errors",
     "find_tubes": "tubes",
-    "fit_curve": "fit",
+    "fit_curve": "curvefit",
     "fit_maps": "fit",
     "fit_tubes": "fit",
     "GeometryError": "errors",
@@ -27,6 +28,8 @@ _HOMES = {
     "inspect": "inspection",
     "measure_contrast": "contrast",
     "MODELS": "models",
+    "offset_warranted": "selection",
+    "OffsetVerdict": "selection",
     "ParameterMaps": "maps",
     "Protocol": "series",
     "ProtocolError": "errors",
@@ -58,6 +61,7 @@ __all__ = [
     "FitError",
     "GeometryError",
     "InputError",
+    "OffsetVerdict",
     "ParameterMaps",
     "Protocol",
     "ProtocolError",
@@ -70,12 +74,14 @@ __all__ = [
     "Tubes",
     "__version__",
     "analyse",
+    "compare_models",
     "find_tubes",
     "fit_curve",
     "fit_maps",
     "fit_tubes",
     "inspect",
     "measure_contrast",
+    "offset_warranted",
     "read",
     "read_all",
     "relaxivity",
@@ -96,6 +102,12 @@ if TYPE_CHECKING:
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
     from .contrast import snr as snr
+    from .curvefit import (
+        CurveFit as CurveFit,
+    )
+    from .curvefit import (
+        fit_curve as fit_curve,
+    )
     from .errors import (
         FitError as FitError,
     )
@@ -113,12 +125,6 @@ if TYPE_CHECKING:
     )
     from .estimate import Estimate as Estimate
     from .fit import (
-        CurveFit as CurveFit,
-    )
-    from .fit import (
-        fit_curve as fit_curve,
-    )
-    from .fit import (
         fit_maps as fit_maps,
     )
     from .fit import (
@@ -135,6 +141,15 @@ if TYPE_CHECKING:
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
     from .sample import write_study as write_study
+    from .selection import (
+        OffsetVerdict as OffsetVerdict,
+    )
+    from .selection import (
+        compare_models as compare_models,
+    )
+    from .selection import (
+        offset_warranted as offset_warranted,
+    )
     from .series import Protocol as Protocol
     from .series import Series as Series
     from .study import analyse as analyse

@@ -16,9 +16,14 @@ from . import __version__
 from .errors import InputError, RelaxometryError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .geometry import Affine
+    from .series import Series
     from .study import StudyResult
 
 OK, QUALITY, USAGE, BAD_INPUT, INTERNAL = 0, 1, 2, 3, 4
+STOPPED = 130  # by Ctrl-C, as shells count it
 
 app = typer.Typer(
     name="relaxometry",
@@ -38,7 +43,7 @@ class _Options:
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; made for you.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result in that folder.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Threads; one per processor by default.")
+    int | None, typer.Option("--workers", min=1, help="Threads; default one per CPU.")
 ]
 MaxMemory = Annotated[
     str | None, typer.Option("--max-memory", help="Memory the fit may use, e.g. 2GB.")
@@ -139,7 +144,7 @@ def inspect(
     )
 
 
-Times = Annotated[str | None, typer.Option(help="By hand: a comma-separated list, e.g. 10ms,20ms.")]
+Times = Annotated[str | None, typer.Option(help="By hand, e.g. 10ms,20ms,30ms.")]
 
 
 @app.command()
@@ -152,30 +157,35 @@ def fit(
     te: Times = None,
     ti: Times = None,
     tr: Times = None,
-    fa: Annotated[str | None, typer.Option(help="By hand: degrees, comma-separated.")] = None,
+    fa: Annotated[str | None, typer.Option(help="By hand, in degrees, e.g. 2,5,10.")] = None,
     polarity: Annotated[
         Literal["magnitude", "signed"] | None, typer.Option(help="Of inversion recovery.")
     ] = None,
+    drop_echoes: Annotated[str | None, typer.Option(help="Points to leave out, e.g. 1,2.")] = None,
+    drop_reason: Annotated[str, typer.Option(help="Why; needed with --drop-echoes.")] = "",
+    b1: Annotated[Path | None, typer.Option(help="NIfTI: actual over nominal angle.")] = None,
+    noise_floor: Annotated[
+        float | None, typer.Option(help="Leave out points below K sigma.", metavar="K")
+    ] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise, in units of the signal.")] = None,
     workers: Workers = None,
     max_memory: MaxMemory = None,
     force: Force = False,
 ) -> None:
     """Fit T1 or T2 maps of one series (BIDS derivatives)."""
-    import numpy as np
-
     from .bids import write_maps
-    from .errors import GeometryError
     from .fit import fit_maps
     from .folder import read
-    from .geometry import same_grid
     from .maps import determined
     from .models import as_model
-    from .nifti import read_labels
+    from .nifti import read_labels, read_volume
     from .tubes import above_air
     from .whole import check_free, whole_folder
 
     check_free(output, "dataset_description.json", force)
     chosen, memory = None if model is None else as_model(model), _bytes(max_memory)
+    if (noise_floor is None) != (sigma is None):
+        raise InputError("one without the other", field="--noise-floor, --sigma", expected="both")
     data = read(
         path,
         series=series,
@@ -184,17 +194,24 @@ def fit(
         tr=_times(tr, "--tr"),
         fa=_angles(fa),
         polarity=polarity,
-    )
+    ).drop(_points(drop_echoes), drop_reason)
     _say(repr(data))
     if mask is None:
         where = above_air(data.root_sum_of_squares())[0]
     else:
-        labels, affine = read_labels(mask)
-        if labels.shape != data.grid or not same_grid(affine, data.affine):
-            raise GeometryError("not on the grid of the series", path=mask, expected=str(data.grid))
-        where = np.asarray(labels) > 0
+        where = _on_grid(data, mask, *read_labels(mask)) > 0
     if not where.any():
-        raise InputError("nothing to fit: no voxel", path=mask, field="mask", expected="a mask")
+        found = "no voxel stands out from air" if mask is None else "no voxel of a label above 0"
+        raise InputError(
+            f"nothing to fit: {found}",
+            path=mask or path,
+            hint="say where to fit by --mask",
+        )
+    more: dict[str, Any] = {}
+    if b1 is not None:
+        more["B1"] = _on_grid(data, b1, *read_volume(b1))
+    if noise_floor is not None:
+        more["noise_floor"] = noise_floor, sigma
     maps = fit_maps(
         data,
         chosen,
@@ -202,12 +219,16 @@ def fit(
         workers=workers,
         max_memory=memory,
         progress=False if _Options.quiet else None,
+        **more,
     )
+    # Counted now: once the folder is there, nothing may be told of it as if it were not.
+    told = "\n".join([repr(maps), *(f"note: {note}" for note in maps.notes)])
+    few = determined(maps.status).sum() < where.sum() / 2
     with whole_folder(output, "dataset_description.json", force) as beside:
         write_maps(maps, beside)
-    _say(repr(maps))
+    _say(told)
     _say(f"Maps: {output}")
-    if determined(maps.status).sum() < where.sum() / 2:
+    if few:
         typer.echo("quality check failed: most voxels could not be determined", err=True)
         raise typer.Exit(QUALITY)
 
@@ -298,9 +319,10 @@ def models() -> None:
     """List the models, their equations and sources."""
     from .models import MODELS
 
+    width = max(len(model.name) for model in MODELS)
     for model in MODELS:
-        typer.echo(f"{model.name:8} {model.equation}")
-        typer.echo(f"{'':8} {model.time} from a sweep of {model.reads[0]}. {model.source}")
+        typer.echo(f"{model.name:{width}}  {model.equation}")
+        typer.echo(f"{'':{width}}  {model.time} from a sweep of {model.reads[0]}. {model.source}")
 
 
 def _times(text: str | None, option: str) -> list[float] | None:
@@ -312,6 +334,28 @@ def _times(text: str | None, option: str) -> list[float] | None:
         return [seconds(part) for part in text.split(",")]
     except InputError as error:
         raise InputError(error.found, field=option, expected=error.expected) from None
+
+
+def _points(text: str | None) -> list[int]:
+    try:
+        return [] if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r}", field="--drop-echoes", expected="numbers from 1") from None
+
+
+def _on_grid(series: Series, path: Path, array: NDArray[Any], affine: Affine) -> NDArray[Any]:
+    """An image (x, y, z), if it lies on the grid of the series."""
+    from .errors import GeometryError
+    from .geometry import same_grid
+
+    if array.shape != series.grid or not same_grid(affine, series.affine):
+        other = "" if array.shape != series.grid else ", with other voxel size, place or direction"
+        raise GeometryError(
+            f"not on the grid of the series: {'×'.join(map(str, array.shape))} voxels{other}",
+            path=path,
+            expected=f"{'×'.join(map(str, series.grid))} voxels at the same place",
+        )
+    return array
 
 
 def _angles(text: str | None) -> list[float] | None:
@@ -352,12 +396,14 @@ def run(arguments: list[str]) -> int:
         return USAGE
     try:
         code = app(arguments, prog_name="relaxometry", standalone_mode=False)
+        if code == STOPPED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
     except typer.TyperException as error:  # usage: unknown options, missing arguments
         typer.echo(f"usage: {error.format_message()} (see relaxometry --help)", err=True)
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped; nothing was written", err=True)
-        return 130
+        return STOPPED
     except RelaxometryError as error:
         return _failed(f"error: {error}", BAD_INPUT, error)
     except OSError as error:  # no permission, disk full

@@ -1,32 +1,39 @@
-"""Fitting: a series to maps, a curve to numbers, the mean signal of each tube."""
+"""Fitting a series: every voxel to maps, the mean signal of each tube to a curve."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .crosscheck import fit_with_lmfit
-from .errors import FitError, GeometryError, InputError
-from .estimate import Estimate
-from .jupyter import Shown
-from .maps import ParameterMaps, Status, determined
+from .clipping import clipping_of
+from .curvefit import CurveFit, curve_of
+from .errors import GeometryError, InputError
+from .mapped import release
+from .maps import ParameterMaps, Status
 from .models import SignalModel, as_model, model_for
-from .series import Protocol, Series
-from .solve import CHUNK, Solution, Solver
+from .points import checked_choices, clipped_in_tube, kept_points
+from .polarity import Polarity
+from .problem import Bounds, Problem, checked_bounds
+from .series import Series
+from .solve import CHUNK, Engine, Solution, engine_for
 from .tubes import Tubes
-from .units import RATE_OF, TIME_OF
 
 Array = NDArray[np.float64]
-Polarity = Literal["magnitude", "signed"]
-Bounds = tuple[float, float]
+_Where = slice | NDArray[np.intp]
+
+_BLOCK = CHUNK  # voxels handed to a thread
+_LOOKED_AT = 1 << 20  # voxels of a mask
+_DOUBLE = 256 << 20  # bytes of maps up to which they are kept in double precision
 
 
 def fit_maps(
@@ -35,6 +42,14 @@ def fit_maps(
     mask: NDArray[np.bool_] | None = None,
     *,
     bounds: Bounds | None = None,
+    polarity: Polarity | None = None,
+    drop_echoes: int | Sequence[int] = (),
+    drop_reason: str = "",
+    weights: ArrayLike | None = None,
+    noise_floor: tuple[float, float] | None = None,
+    clip: float | Literal["auto"] | None = "auto",
+    B1: ArrayLike | None = None,
+    engine: Engine | None = None,
     workers: int | None = None,
     max_memory: int | None = None,
     progress: bool | None = None,
@@ -50,318 +65,256 @@ def fit_maps(
         Voxels to fit; all by default.
     bounds : (float, float), optional
         Range of the time constant searched, s; default `SignalModel.bounds`.
+    polarity : {"magnitude", "signed"}, optional
+        Default `Series.signed`.
+    drop_echoes : int or sequence of int
+        Points left out everywhere, numbered from 1, for a `drop_reason`; see `Series.drop`.
+    weights : array_like (n,), optional
+        Of the squared residuals, one per point that is left; a point of weight 0 is none.
+    noise_floor : (float, float), optional
+        (k, σ): points below k·σ are left out: of a decay all from the first such point on, of
+        a recovery over TR all up to the last.
+    clip : "auto", None or float
+        Points at or above this value are left out as clipped; "auto" finds it, if there is one
+        (:func:`relaxometry.clipping.clipping_of`).
+    B1 : array_like (x, y, z), optional
+        Actual over nominal flip angle, for models that read FA.
+    engine : {"numpy", "compiled"}, optional
+        By default the compiled one where numba is installed and the job is large.
     workers : int, optional
-        Threads; default one per processor. The result does not depend on it.
+        Threads; default one per processor. The result does not depend on it, bit for bit. (The
+        order in which the signal lies in memory, and a mask, may move the last bit.)
     max_memory : int, optional
-        Bytes that the maps and the threads may take beside the series; fewer threads are used to
-        keep within it.
+        Bytes that the maps and the threads may take beside the series; single precision for the
+        maps and fewer threads keep within it. Where the series is a mapped file, the system keeps a
+        few MB of it per image on top, which it takes back when they are wanted.
     progress : bool, optional
         Show a progress bar; default only on a terminal or in Jupyter.
 
     Returns
     -------
     ParameterMaps
+        In double precision up to 256 MB of maps, beyond that in single, as files hold them.
 
     Raises
     ------
     FitError, ProtocolError, GeometryError
         If model, series and mask do not fit together.
     InputError
-        If `max_memory` is too little.
+        If a choice is impossible, or `max_memory` is too little.
     """
-    chosen = model_for(series.kind) if model is None else as_model(model)
-    mask = np.ones(series.grid, bool) if mask is None else np.asarray(mask, dtype=bool)
-    if mask.shape != series.grid:
-        raise GeometryError(f"mask of shape {mask.shape}", expected=f"the series' {series.grid}")
-    bounds = _bounds(chosen, series.protocol, bounds)
-    solver = _solver(chosen, series.protocol, bounds, magnitude=not series.signed)
-    curves = series.signal[mask]
-    workers = _workers(workers, max_memory, solver, chosen, mask)
-    parts = _in_parallel(solver, curves, workers, progress)
-
-    def put(values: Array) -> Array:
-        full = np.full(series.grid, np.nan)
-        full[mask] = values
-        return full
-
-    status = np.full(series.grid, Status.MASKED, dtype=np.uint8)
-    columns: dict[str, tuple[list[Array], list[Array]]] = {}
-    for part in parts:
-        for name, (value, stderr) in _parameters(chosen, series.protocol, part).items():
-            values, stderrs = columns.setdefault(name, ([], []))
-            values.append(value)
-            stderrs.append(stderr)
-    joined = {k: [np.concatenate(pair) for pair in both] for k, both in columns.items()}
-    status[mask] = np.concatenate([part.status for part in parts])
-    rss = np.concatenate([part.rss for part in parts])
-    return ParameterMaps(
-        raw={name: (put(value), put(stderr)) for name, (value, stderr) in joined.items()},
-        rmse=put(np.sqrt(rss / len(series.protocol))),
-        rsquared=put(np.concatenate([part.rsquared for part in parts])),
-        status=status,
-        series=series,
-        model=chosen,
-        bounds=bounds,
-    )
-
-
-def _workers(
-    workers: int | None,
-    max_memory: int | None,
-    solver: Solver,
-    model: SignalModel,
-    mask: NDArray[np.bool_],
-) -> int:
-    """Threads to use: as many as asked for, or as the memory allows."""
-    if workers is not None and workers < 1:
-        raise InputError(f"{workers}", field="workers", expected="at least 1")
-    workers = workers or os.cpu_count() or 1
-    if max_memory is None:
-        return workers
-    parameters = 2 + len(model.amplitudes)  # the time, the amplitudes, one derived quantity
-    # Value and error of each, RMSE and R² as maps; the solutions' covariances while fitting.
-    fixed = 8 * (2 * parameters + 2) * mask.size + 8 * parameters**2 * int(mask.sum())
-    affordable = (max_memory - fixed) // solver.working_memory
-    if affordable < 1:
+    if not isinstance(series, Series):
         raise InputError(
-            f"{max_memory / 1e6:.0f} MB",
-            field="max_memory",
-            expected=f"at least {(fixed + solver.working_memory) / 1e6:.0f} MB for this series",
+            f"a {type(series).__name__}", field="series", expected="a Series, e.g. from rx.read"
         )
-    return min(workers, affordable)
+    if isinstance(max_memory, str):
+        raise InputError(f"{max_memory!r}", field="max_memory", expected="a number of bytes")
+    drop_echoes = [drop_echoes] if isinstance(drop_echoes, int) else drop_echoes
+    if len(drop_echoes):
+        series = series.drop(drop_echoes, drop_reason)
+    chosen = model_for(series.kind) if model is None else as_model(model)
+    if mask is not None:
+        mask = np.asarray(mask, dtype=bool)
+        if mask.shape != series.grid:
+            raise GeometryError(
+                f"mask of shape {mask.shape}", expected=f"the series' {series.grid}"
+            )
+    voxels = math.prod(series.grid) if mask is None else int(np.count_nonzero(mask))
+    engine = engine_for(voxels, engine)
+    problem = _problem(
+        series, chosen, bounds, polarity, weights, noise_floor, clip, B1, engine=engine
+    )
+    filled = _Filled(problem, series)
+    workers = filled.fitting(workers, max_memory)
+    with _bar(voxels, progress) as move:
+
+        def done(counts: NDArray[np.intp]) -> None:
+            filled.counts += counts
+            move(int(counts[0]))
+
+        _in_parallel(filled.fit, filled.blocks(mask), workers, done)
+    return filled.maps()
+
+
+class _Filled:
+    """Maps being filled, block by block, in the order in which the signal lies in memory."""
+
+    def __init__(self, problem: Problem, series: Series) -> None:
+        self.problem, self.series = problem, series
+        #: Voxels fitted, those with clipped points, those with points below the noise floor.
+        self.counts = np.zeros(3, dtype=np.intp)
+        self._order: Literal["C", "F"] = "F" if series.signal.flags.f_contiguous else "C"
+        n = len(series.protocol)
+        self._curves = series.signal.reshape(-1, n, order=self._order)
+        B1 = problem.choices.B1
+        self._B1 = None if B1 is None else B1.ravel(order=self._order)
+        nothing = Solution.empty(0, len(problem.model.amplitudes), np.zeros(0, dtype=np.uint8))
+        self._names = tuple(problem.parameters(nothing))
+
+    def fitting(self, workers: int | None, max_memory: int | None) -> int:
+        """Make room for the maps; return the number of threads that fit beside them."""
+        if workers is not None and workers < 1:
+            raise InputError(f"{workers}", field="workers", expected="at least 1")
+        workers = workers or os.cpu_count() or 1
+        voxels, columns = len(self._curves), 2 * len(self._names) + 2
+        double, each = 8 * columns * voxels, self.problem.solver.working_memory
+        dtype = np.float64 if double <= _DOUBLE else np.float32
+        if max_memory is not None:
+            if double + each + 2 * voxels > max_memory:
+                dtype = np.float32
+            fixed = columns * voxels * np.dtype(dtype).itemsize + 2 * voxels
+            if fixed + each > max_memory:
+                raise InputError(
+                    f"{max_memory / 1e6:.0f} MB",
+                    field="max_memory",
+                    expected=f"at least {math.ceil((fixed + each) / 1e6)} MB for this series",
+                )
+            workers = min(workers, (max_memory - fixed) // each)
+        self._columns = {
+            name: (np.full(voxels, np.nan, dtype), np.full(voxels, np.nan, dtype))
+            for name in self._names
+        }
+        self._rmse, self._rsquared = (np.full(voxels, np.nan, dtype) for _ in range(2))
+        self._status = np.full(voxels, Status.MASKED, dtype=np.uint8)
+        few = len(self.series.protocol) < 256
+        self._points = np.zeros(voxels, dtype=np.uint8 if few else np.uint16)
+        return int(workers)
+
+    def blocks(self, mask: NDArray[np.bool_] | None) -> Iterator[_Where]:
+        """Where the voxels of each block lie: always as many, whatever the number of threads."""
+        voxels = len(self._curves)
+        if mask is None:
+            for start in range(0, voxels, _BLOCK):
+                yield slice(start, min(start + _BLOCK, voxels))
+            return
+        flat = mask.ravel(order=self._order)
+        waiting: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        for start in range(0, voxels, _LOOKED_AT):
+            found = np.flatnonzero(flat[start : start + _LOOKED_AT]) + start
+            waiting = np.concatenate([waiting, found])
+            whole = len(waiting) // _BLOCK * _BLOCK
+            for first in range(0, whole, _BLOCK):
+                yield waiting[first : first + _BLOCK]
+            waiting = waiting[whole:]
+        if len(waiting):
+            yield waiting
+
+    def fit(self, where: _Where) -> NDArray[np.intp]:
+        """Fit the voxels of a block; return what there is to add to the counts."""
+        curves = np.ascontiguousarray(self._curves[where])
+        B1 = None if self._B1 is None else self._B1[where]
+        if not isinstance(where, slice) and where[-1] - where[0] == len(where) - 1:
+            where = slice(where[0], where[-1] + 1)
+        solution, points = self.problem.solve(curves, B1)
+        for name, pair in self.problem.parameters(solution).items():
+            for column, values in zip(self._columns[name], pair, strict=True):
+                column[where] = values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._rmse[where] = np.sqrt(solution.rss / points)
+        self._rsquared[where] = solution.rsquared
+        self._status[where] = solution.status
+        self._points[where] = np.where(np.isfinite(solution.rss), points, 0)
+        release(self.series.signal)
+        clipped, low = self._left_out(curves)
+        return np.array([len(curves), clipped, low])
+
+    def _left_out(self, curves: NDArray[np.floating]) -> tuple[int, int]:
+        """How many of the curves have clipped points, and points below the noise floor."""
+        choices, protocol = self.problem.choices, self.problem.protocol
+        if not choices.leaves_out:
+            return 0, 0
+        kept, clipped = kept_points(curves, choices, protocol.swept)
+        return int(clipped.any(axis=1).sum()), int((~kept & ~clipped).any(axis=1).sum())
+
+    def maps(self) -> ParameterMaps:
+        """The maps, on the grid of the series."""
+
+        def put(flat: NDArray[Any]) -> NDArray[Any]:
+            return flat.reshape(self.series.grid, order=self._order)
+
+        choices, left_out = self.problem.choices, {}
+        if choices.clipped_at is not None:
+            left_out["clipped"] = int(self.counts[1])
+        if choices.noise_floor is not None:
+            left_out["noise_floor"] = int(self.counts[2])
+        return ParameterMaps(
+            raw={
+                name: (put(value), put(stderr)) for name, (value, stderr) in self._columns.items()
+            },
+            rmse=put(self._rmse),
+            rsquared=put(self._rsquared),
+            status=put(self._status),
+            points=put(self._points),
+            series=self.series,
+            model=self.problem.model,
+            choices=choices,
+            left_out=left_out,
+        )
+
+
+def _problem(
+    series: Series,
+    model: SignalModel,
+    bounds: Bounds | None,
+    polarity: Polarity | None,
+    weights: ArrayLike | None,
+    noise_floor: tuple[float, float] | None,
+    clip: float | Literal["auto"] | None,
+    B1: ArrayLike | None,
+    engine: Engine | None = None,
+) -> Problem:
+    choices = checked_choices(
+        len(series.protocol),
+        checked_bounds(model, series.protocol, bounds),
+        polarity or ("signed" if series.signed else "magnitude"),
+        weights,
+        noise_floor,
+        None if clip == "auto" else clip,
+        B1,
+        series.grid,
+    )
+    problem = Problem(model, series.protocol, choices, engine)
+    if clip != "auto" or (found := clipping_of(series, problem)) is None:
+        return problem
+    return Problem(model, series.protocol, replace(choices, clipped_at=found), engine)
+
+
+@contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """A progress bar, as what moves it on; nothing where none is wanted."""
+    if progress is None:
+        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if not progress:  # tqdm would start a thread of its own even for a bar that is not shown
+        yield lambda voxels: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, unit="voxel", unit_scale=True, delay=1) as bar:
+        yield bar.update
 
 
 def _in_parallel(
-    solver: Solver, curves: NDArray[np.float32], workers: int, progress: bool | None
-) -> list[Solution]:
-    from tqdm.auto import tqdm
-
-    if progress is None:
-        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
-    starts = range(0, max(len(curves), 1), CHUNK)
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(
-            total=len(curves), unit="voxel", unit_scale=True, disable=not progress, delay=1
-        ) as bar,
-    ):
-        parts = []
-        for part in pool.map(lambda i: solver(curves[i : i + CHUNK]), starts):
-            parts.append(part)
-            bar.update(len(part.T))
-    return parts
-
-
-def _bounds(model: SignalModel, protocol: Protocol, bounds: Bounds | None) -> Bounds:
-    model.check(protocol)
-    parameters = 1 + len(model.amplitudes)
-    if len(protocol) < parameters:
-        raise FitError(
-            f"{len(protocol)} points for the {parameters} parameters of {model.name}",
-            expected=f"at least {parameters}",
-        )
-    low, high = bounds or model.bounds(protocol)
-    if not 0 < low < high < np.inf:
-        raise FitError(f"{low:g} … {high:g} s", field="bounds", expected="0 < lowest < highest")
-    for T in (low, high):
-        if not np.linalg.norm(model.basis(protocol, np.array([T])), axis=1).all():
-            raise FitError(
-                f"{T:g} s",
-                field="bounds",
-                expected=f"a range of {model.time} in which {model.name} has a signal",
-            )
-    return float(low), float(high)
-
-
-def _solver(model: SignalModel, protocol: Protocol, bounds: Bounds, magnitude: bool) -> Solver:
-    return Solver(
-        lambda T: model.basis(protocol, T),
-        bounds,
-        model.ratio(protocol),
-        magnitude=magnitude and model.inverts,
-    )
-
-
-def _parameters(
-    model: SignalModel, protocol: Protocol, solution: Solution
-) -> dict[str, tuple[Array, Array]]:
-    """Value and standard error (V,) of every parameter of a model, as the solver left them."""
-    variance = np.diagonal(solution.covariance, axis1=1, axis2=2)
-    stderr = np.sqrt(variance)
-    found = {model.time: (solution.T, stderr[:, 0])}
-    for i, name in enumerate(model.amplitudes):
-        found[name] = (solution.amplitudes[:, i], stderr[:, 1 + i])
-    at_edge = solution.status == Status.AT_EDGE
-    derived = model.derived(protocol, solution.amplitudes, solution.covariance[:, 1:, 1:])
-    for name, (value, error) in derived.items():
-        # At the edge the ratio is its bound, not an estimate.
-        found[name] = (np.where(at_edge, np.nan, value), np.where(at_edge, np.nan, error))
-    return found
-
-
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class CurveFit(Shown):
-    """One fitted curve. ``fit["T2"]`` and ``fit["R2"]`` are Estimates.
-
-    Attributes
-    ----------
-    model : SignalModel
-    protocol : Protocol
-    signal : ndarray (n,)
-        What was fitted.
-    amplitudes : ndarray (p,)
-        As the solver left them.
-    raw : mapping of str to Estimate
-        Every parameter as the solver left it, values at a bound included.
-    rss, rmse, rsquared : float
-        RSS, √(RSS/n) and 1 − RSS/Σ(S − mean S)².
-    status : Status
-    bounds : (float, float)
-        Range of the time constant searched, s.
-    polarity : {"magnitude", "signed"}
-    engine : {"own", "lmfit"}
-    lmfit_result : lmfit MinimizerResult or None
-        With ``engine="lmfit"``: for ``lmfit.conf_interval(r.minimizer, r)`` and correlations.
-    """
-
-    model: SignalModel
-    protocol: Protocol
-    signal: Array
-    amplitudes: Array
-    raw: Mapping[str, Estimate]
-    rss: float
-    rmse: float
-    rsquared: float
-    status: Status
-    bounds: Bounds
-    polarity: Polarity
-    engine: str = "own"
-    lmfit_result: Any = None
-
-    def __getitem__(self, name: str) -> Estimate:
-        if TIME_OF.get(name) in self.raw:
-            return self[TIME_OF[name]].inverse(name)
-        if name not in self.raw:
-            raise KeyError(f"no parameter {name!r}; there are {', '.join(self.raw)}")
-        known = bool(determined(np.array(self.status)))
-        return self.raw[name] if known else Estimate(np.nan, np.nan, name)
-
-    def curve(self, protocol: Protocol | None = None) -> Array:
-        """The fitted signal (n,) at a protocol, default the measured one; as measured, |S| or S."""
-        T = np.array([self.raw[self.model.time].value])
-        S: Array = self.model.signal(protocol or self.protocol, T, self.amplitudes[None])[0]
-        folded = self.model.inverts and self.polarity == "magnitude"
-        return np.abs(S) if folded else S
-
-    def report(self) -> str:
-        """A fit report for people; lmfit's own, with correlations, where lmfit fitted."""
-        if self.lmfit_result is not None:
-            from .crosscheck import lmfit_report
-
-            return lmfit_report(self.lmfit_result)
-        lines = [f"{self.model.name}: {self.model.equation}", f"status: {self.status.words}"]
-        lines += [f"  {self[name]!r}" for name in (*self.raw, RATE_OF[self.model.time])]
-        lines += [f"  RSS = {self.rss:.6g}, R² = {self.rsquared:.6f}, n = {self.signal.size}"]
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return (
-            f"CurveFit: {self.model.name}, {self[self.model.time]!r}, "
-            f"R² = {self.rsquared:.5f}, {self.status.words}"
-        )
-
-
-def _curve_fit(
-    model: SignalModel,
-    protocol: Protocol,
-    signal: Array,
-    solution: Solution,
-    i: int,
-    **facts: Any,
-) -> CurveFit:
-    parameters = _parameters(model, protocol, solution)
-    return CurveFit(
-        model=model,
-        protocol=protocol,
-        signal=signal,
-        amplitudes=solution.amplitudes[i],
-        raw=MappingProxyType(
-            {
-                name: Estimate(value[i], error[i], name)
-                for name, (value, error) in parameters.items()
-            }
-        ),
-        rss=float(solution.rss[i]),
-        rmse=float(np.sqrt(solution.rss[i] / signal.size)),
-        rsquared=float(solution.rsquared[i]),
-        status=Status(int(solution.status[i])),
-        **facts,
-    )
-
-
-def fit_curve(
-    times: Protocol | ArrayLike,
-    signal: ArrayLike,
-    model: str | SignalModel,
-    *,
-    engine: Literal["own", "lmfit"] = "own",
-    polarity: Polarity = "magnitude",
-    bounds: Bounds | None = None,
-) -> CurveFit:
-    """Fit one curve.
-
-    Parameters
-    ----------
-    times : Protocol or array_like (n,)
-        Values of the swept setting in s, or a whole protocol (for TR per TI).
-    signal : array_like (n,)
-    model : str or SignalModel
-    engine : {"own", "lmfit"}
-        The exact search, or lmfit as a second opinion with its report.
-    polarity : {"magnitude", "signed"}
-        Whether a model that changes sign was measured as a magnitude.
-    bounds : (float, float), optional
-        Range of the time constant searched, s.
-
-    Returns
-    -------
-    CurveFit
-
-    Raises
-    ------
-    InputError, FitError, ProtocolError
-        If these do not fit together, or a magnitude is negative.
-    """
-    chosen = as_model(model)
-    for name, choice, choices in (
-        ("engine", engine, ("own", "lmfit")),
-        ("polarity", polarity, ("magnitude", "signed")),
-    ):
-        if choice not in choices:
-            raise InputError(f"{choice!r}", field=name, expected=" or ".join(choices))
-    given = times if isinstance(times, Protocol) else Protocol(**{chosen.reads[0]: times})
-    try:
-        y = np.array(signal, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise FitError("not numeric", field="signal") from None
-    if y.shape != (len(given),):
-        raise FitError(f"{y.size} signals for {len(given)} times", field="signal")
-    order = np.argsort(given.times, kind="stable")
-    protocol, y = given.take(order), y[order]
-    magnitude = polarity == "magnitude"
-    if chosen.inverts and magnitude and (y < 0).any():
-        raise FitError(
-            f"{y.min():g} in a magnitude", field="signal", hint="say polarity='signed' if it is"
-        )
-    bounds = _bounds(chosen, protocol, bounds)
-    result = None
-    if engine == "lmfit" and np.isfinite(y).all() and y.any():
-        fold = magnitude and chosen.inverts
-        solution, result = fit_with_lmfit(chosen, protocol, y, bounds, fold)
-    else:
-        solution = _solver(chosen, protocol, bounds, magnitude)(y[None])
-    facts = {"bounds": bounds, "polarity": polarity, "engine": engine, "lmfit_result": result}
-    return _curve_fit(chosen, protocol, y, solution, 0, **facts)
+    work: Callable[[_Where], NDArray[np.intp]],
+    blocks: Iterable[_Where],
+    workers: int,
+    done: Callable[[NDArray[np.intp]], object],
+) -> None:
+    """Work on blocks in threads, never many blocks ahead, so that none pile up in memory."""
+    if workers == 1:
+        for block in blocks:
+            done(work(block))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[NDArray[np.intp]]] = deque()
+        try:
+            for block in blocks:
+                waiting.append(pool.submit(work, block))
+                if len(waiting) > 2 * workers:
+                    done(waiting.popleft().result())
+            while waiting:
+                done(waiting.popleft().result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def fit_tubes(
@@ -370,6 +323,11 @@ def fit_tubes(
     model: str | SignalModel | None = None,
     *,
     bounds: Bounds | None = None,
+    polarity: Polarity | None = None,
+    weights: ArrayLike | None = None,
+    noise_floor: tuple[float, float] | None = None,
+    clip: float | Literal["auto"] | None = "auto",
+    B1: ArrayLike | None = None,
 ) -> tuple[CurveFit, ...]:
     """Fit each tube's mean signal: the answer of record.
 
@@ -378,8 +336,9 @@ def fit_tubes(
     series : Series
     tubes : Tubes
         Carried to the series' grid where they lie on another.
-    model, bounds
-        As in :func:`fit_maps`.
+    model, bounds, polarity, weights, noise_floor, clip, B1
+        As in :func:`fit_maps`. A point is left out as clipped where more than 1 % of the tube's
+        voxels are; a tube has the mean of its B1.
 
     Returns
     -------
@@ -388,18 +347,26 @@ def fit_tubes(
 
     Raises
     ------
-    FitError, ProtocolError, GeometryError
-        If model, series and tubes do not fit together.
+    FitError, ProtocolError, GeometryError, InputError
+        If model, series and tubes do not fit together, or a choice is impossible.
     """
     chosen = model_for(series.kind) if model is None else as_model(model)
-    bounds = _bounds(chosen, series.protocol, bounds)
+    problem = _problem(series, chosen, bounds, polarity, weights, noise_floor, clip, B1)
+    choices = problem.choices
     here = tubes.on(series)
-    curves = np.array(
-        [series.signal[here.voxels(n)].mean(axis=0, dtype=np.float64) for n in here.numbers]
-    )
-    solution = _solver(chosen, series.protocol, bounds, magnitude=not series.signed)(curves)
-    polarity: Polarity = "signed" if series.signed else "magnitude"
-    return tuple(
-        _curve_fit(chosen, series.protocol, y, solution, i, bounds=bounds, polarity=polarity)
-        for i, y in enumerate(curves)
-    )
+    fits = []
+    for number in here.numbers:
+        inside = here.voxels(number)
+        voxels = series.signal[inside]
+        mean = voxels.mean(axis=0, dtype=np.float64)
+        if choices.clipped_at is not None:
+            # A mean hides its clipped voxels below the plateau.
+            mean = np.where(clipped_in_tube(voxels, choices), choices.clipped_at, mean)
+        of_tube = problem
+        if choices.B1 is not None:
+            usable = problem.usable(choices.B1[inside])
+            usable = usable[np.isfinite(usable)]
+            B1_of_tube = np.array([usable.mean() if usable.size else np.nan])
+            of_tube = Problem(chosen, series.protocol, replace(choices, B1=B1_of_tube))
+        fits.append(curve_of(of_tube, mean))
+    return tuple(fits)

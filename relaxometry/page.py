@@ -188,7 +188,7 @@ def _scan(maps: ParameterMaps) -> dict[str, str]:
         "source": provenance.source,
         "model": f"{maps.model.name}: {maps.model.equation}",
         "polarity": f"{polarity} ({how})" if how else polarity,
-        "points left out": "; ".join(provenance.notes) or "none",
+        "points left out": "; ".join(maps.notes) or "none",
         "voxels fitted": ", ".join(counts),
     }
 

@@ -20,7 +20,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from .fit import CurveFit
+from .curvefit import CurveFit
 from .geometry import Affine, shown, voxel_size
 from .maps import ParameterMaps, Status, determined
 from .series import SWEEPABLE, Protocol, Series

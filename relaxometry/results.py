@@ -179,7 +179,9 @@ def _series(quantity: str, maps: ParameterMaps) -> Record:
     unknown = [f"{key}: not stated" for key, value in settings.items() if value is None]
     if series.field_T is None:
         unknown.append("field_T: not stated")
-    polarity = ("signed" if series.signed else "magnitude") if model.inverts else None
+    choices = maps.choices
+    polarity = choices.polarity if model.inverts else None
+    weights = [] if choices.weights is None else choices.weights.tolist()
     if polarity is None:
         unknown.append(f"polarity: of no account to model {model.name}")
     return {
@@ -198,10 +200,23 @@ def _series(quantity: str, maps: ParameterMaps) -> Record:
         "vendor": _plain(series.provenance.vendor),
         "voxel_size_mm": [round(v, 6) for v in voxel_size(series.affine)],
         "bounds_s": list(maps.bounds),
-        "notes": list(series.provenance.notes),
+        "notes": list(maps.notes),
+        "points_left_out": _left_out(maps),
+        "weights": weights,
         "n_voxels": {s.name.lower(): n for s, n in maps.counts().items() if s is not Status.MASKED},
         "flags": unknown,
     }
+
+
+def _left_out(maps: ParameterMaps) -> list[Record]:
+    """Rules by which single voxels lost points: below or from which signal on, and how many did."""
+    choices, found = maps.choices, []
+    if choices.clipped_at is not None:
+        found.append({"why": "clipped", "from": choices.clipped_at})
+    if choices.noise_floor is not None:
+        k, sigma = choices.noise_floor
+        found.append({"why": "noise_floor", "k": k, "sigma": sigma, "below": k * sigma})
+    return [one | {"n_voxels": maps.left_out.get(str(one["why"]), 0)} for one in found]
 
 
 def _paired(record: Mapping[str, Any]) -> Record:

@@ -13,8 +13,9 @@ import pandas as pd
 
 from .agents import REQUIRED, RelaxivityTable, relaxivity
 from .contrast import Contrast, measure_contrast
+from .curvefit import CurveFit
 from .errors import GeometryError, InputError
-from .fit import CurveFit, fit_maps, fit_tubes
+from .fit import fit_maps, fit_tubes
 from .folder import read, read_image
 from .geometry import same_grid
 from .jupyter import Shown
@@ -139,11 +140,12 @@ def analyse(
         maps[name] = fit_maps(
             one, model, mask, workers=workers, max_memory=max_memory, progress=progress
         )
-        curves[name] = fit_tubes(one, tubes[name], model)
+        curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     on = settings.tubes.on if settings.tubes else ""
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
     lines = _relaxivity(table)
     warnings, failures = _remarks(facts, series, table, lines)
+    noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),
@@ -153,7 +155,7 @@ def analyse(
         relaxivity=lines,
         contrasts=contrasts,
         inputs=_inputs(settings, series),
-        warnings=warnings,
+        warnings=(*noted, *warnings),
         failures=failures,
     )
 
@@ -315,8 +317,6 @@ def _remarks(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Warnings, and quality checks that failed."""
     warnings: list[str] = []
-    for name, one in series.items():
-        warnings += [f"{name}: {note}" for note in one.provenance.notes]
     failures: list[str] = []
     for row in table.to_dict("records"):
         if not row["exclude"]:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .curvefit import CurveFit
 from .errors import InputError
-from .fit import CurveFit, fit_tubes
+from .fit import fit_tubes
 from .maps import ParameterMaps, Status
 from .tubes import Tubes
 from .units import RATE_OF
@@ -26,6 +27,7 @@ FLAGS = {
     "not_converged": "did not converge",
     "low_signal": "has no signal to fit",
     "non_finite": "has NaN or infinity in the data",
+    "clipped": "is clipped: too few points lie below the plateau of the data",
     "at_edge": "has the inversion efficiency at its bound: it is less sure than its error says",
     "short": "is below half the shortest time measured: poorly determined",
     "long": "is above three times the longest time measured: poorly determined",
@@ -67,7 +69,7 @@ def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
         if f"{time}_s" in table:
             raise InputError(f"two maps of {time}", expected="one map of each quantity")
         here = tubes.on(one.series)
-        fits = fit_tubes(one.series, here, one.model, bounds=one.bounds)
+        fits = fit_tubes(one.series, here, one.model, **one.choices.arguments())
         columns = [
             _tube_row(one, fit, here.voxels(n)) for fit, n in zip(fits, here.numbers, strict=True)
         ]
@@ -101,10 +103,11 @@ def _judge(fit: CurveFit, voxels: NDArray[np.float32]) -> Sequence[str]:
     """Codes of what is doubtful about a tube's fit, from it and its voxels (voxels, n)."""
     codes = [] if fit.status is Status.OK else [fit.status.name.lower()]
     T, times = fit[fit.model.time].value, fit.protocol.times
-    if times[times > 0].min() / 2 > T:
-        codes.append("short")
-    if 3 * times.max() < T:
-        codes.append("long")
+    if fit.protocol.swept != "FA":  # angles are no times
+        if times[times > 0].min() / 2 > T:
+            codes.append("short")
+        if 3 * times.max() < T:
+            codes.append("long")
     if fit[fit.model.time].stderr > 0.2 * T:
         codes.append("imprecise")
     if _on_floor(fit):

@@ -17,16 +17,22 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors jupyter",
-    "units geometry noise whole",
+    "errors jupyter mapped",
+    "units geometry noise whole polarity",
     "estimate sheet settings",
     "series regression",
-    "models tubes images sidecar contrast",
+    "points models tubes images sidecar contrast",
     "maps scans",
-    "projection simulate",
+    "tables simulate",
+    "projection",
+    "kernels",
+    "loops",
+    "uniform",
+    "compiled",
     "solve dicomheader",
-    "crosscheck agents",
-    "fit",
+    "crosscheck problem agents",
+    "curvefit clipping",
+    "fit selection",
     "tubetable dicom nifti plots",
     "bids folder",
     "sample study inspection",
@@ -47,9 +53,10 @@ DOORS = {
     "cmcrameri": {"plots"},
     "jinja2": {"page"},
     "typer": {"cli"},
+    "numba": {"kernels"},
 }
 
-HEAVY = ("lmfit", "pandas", "matplotlib", "pydicom", "nibabel", "scipy")
+HEAVY = ("numba", "lmfit", "pandas", "matplotlib", "pydicom", "nibabel", "scipy")
 
 by_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 

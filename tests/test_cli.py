@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -15,10 +19,16 @@ import pandas as pd
 import pydicom
 import pytest
 
-from relaxometry import __version__
+from relaxometry import __version__, fit
+from relaxometry.bids import write_series
 from relaxometry.cli import run
+from relaxometry.maps import ParameterMaps
+from relaxometry.models import MODELS, as_model
 from relaxometry.sample import write_study
+from relaxometry.series import Protocol, Series
+from relaxometry.simulate import series_from_maps
 
+PACKAGE = Path(fit.__file__).parents[1]
 VERBS = ("demo", "inspect", "fit", "report", "contrast", "relaxivity", "simulate", "models")
 
 
@@ -178,6 +188,12 @@ class TestVerbs:
         told = capsys.readouterr().out
         for name in ("t2 ", "t1_ir ", "t1_sr ", "S0·exp(−TE/T2)", "Barral"):
             assert name in told
+        # Names, and what stands behind them, in two columns.
+        lines = told.splitlines()
+        assert [line.split()[0] for line in lines[::2]] == [model.name for model in MODELS]
+        column = len("t1_sr_offset") + 2
+        assert all(line[column - 1] == " " != line[column] for line in lines)
+        assert all(line[:column].isspace() for line in lines[1::2])
 
     def test_version(self, capsys: pytest.CaptureFixture) -> None:
         assert run(["--version"]) == 0
@@ -240,6 +256,99 @@ BAD_STUDIES = {
 }
 
 
+PROTOCOLS = {
+    "t2": (Protocol(TE=np.arange(1, 17) * 0.010, TR=3.0), "SE"),
+    "t2_offset": (Protocol(TE=np.arange(1, 17) * 0.010), "SE"),
+    "t2star": (Protocol(TE=np.arange(1, 9) * 0.004), "GE"),
+    "t1_ir": (Protocol(TI=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2], TR=8.0), "SE"),
+    "t1_sr": (Protocol(TR=[0.2, 0.4, 0.8, 1.6, 3.2, 6.4]), "SE"),
+    "t1_sr_offset": (Protocol(TR=[0.2, 0.4, 0.8, 1.6, 3.2, 6.4]), "SE"),
+    "t1_vfa": (Protocol(FA=[2, 5, 10, 15, 20, 30], TR=0.015), "GE"),
+}
+AMPLITUDES = {"t2_offset": [1e4, 500], "t1_ir": [1e4, 1.9e4], "t1_sr_offset": [1e4, -9e3]}
+
+
+class TestEveryModelFromFiles:
+    """A simulated series, written as a BIDS data set, read and fitted by the command line."""
+
+    def written(self, name: str, folder: Path, B1: float = 1.0) -> tuple[Series, np.ndarray]:
+        protocol, sequence = PROTOCOLS[name]
+        model, grid = as_model(name), (9, 8, 3)
+        T = {"T1": 0.9, "T2": 0.06, "T2star": 0.012}[model.time]
+        T = T * np.random.default_rng(3).uniform(0.6, 1.4, grid)
+        amplitudes = AMPLITUDES.get(name, [1e4])
+        amplitudes = np.broadcast_to(amplitudes, (*grid, len(amplitudes)))
+        scanned = protocol if B1 == 1 else replace(protocol, FA=protocol.FA * B1)
+        signal = series_from_maps(model, scanned, T, amplitudes, 1.0, 5).signal
+        affine = np.array([[-2, 0, 0, 8], [0, -2, 0, 8], [0, 0, 3, 0], [0, 0, 0, 1.0]])
+        series = Series(signal, protocol, affine, signed=False, sequence=sequence)
+        write_series(series, folder)
+        mask = nibabel.Nifti1Image(np.ones(grid, np.int16), affine)
+        nibabel.save(mask, folder.parent / "mask.nii.gz")
+        return series, T
+
+    @pytest.mark.parametrize("name", PROTOCOLS)
+    def test_T_comes_back(self, name: str, tmp_path: Path) -> None:
+        series, T = self.written(name, tmp_path / "raw")
+        asked = ["fit", str(tmp_path / "raw"), "-o", str(tmp_path / "maps"), "--quiet"]
+        asked += ["--mask", str(tmp_path / "mask.nii.gz")]
+        # What the files say decides between the models without an offset.
+        asked += ["-m", name] if name.endswith("offset") else []
+        assert run(asked) == 0
+        model = as_model(name)
+        suffix = {"T1": "T1map", "T2": "T2map", "T2star": "T2starmap"}[model.time]
+        image = nibabel.load(tmp_path / "maps" / "sub-01" / "anat" / f"sub-01_{suffix}.nii.gz")
+        np.testing.assert_allclose(image.affine, series.affine, atol=1e-5)
+        np.testing.assert_allclose(image.get_fdata(), T, rtol=0.02 if "off" in name else 0.01)
+        sidecar = json.loads((tmp_path / f"maps/sub-01/anat/sub-01_{suffix}.json").read_text())
+        assert sidecar["EstimationAlgorithm"].startswith(f"{name}: ")
+        direct = fit.fit_maps(series, name)
+        np.testing.assert_allclose(image.get_fdata(), direct[model.time].value, rtol=1e-5)
+
+    def test_flip_angles_with_a_map_of_B1(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        series, T = self.written("t1_vfa", tmp_path / "raw", B1=0.8)
+        b1 = tmp_path / "b1.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.full(series.grid, 0.8, "f4"), series.affine), b1)
+        asked = ["fit", str(tmp_path / "raw"), "-o", str(tmp_path / "maps"), "--b1", str(b1)]
+        asked += ["--mask", str(tmp_path / "mask.nii.gz")]
+        assert run(asked) == 0
+        assert "note: flip angles are scaled by the B1 map\n" in capsys.readouterr().out
+        T1 = nibabel.load(next((tmp_path / "maps").rglob("sub-01_T1map.nii.gz"))).get_fdata()
+        np.testing.assert_allclose(T1, T, rtol=0.01)
+        percent = tmp_path / "percent.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.full(series.grid, 80, "f4"), series.affine), percent)
+        again = ["fit", str(tmp_path / "raw"), "-o", str(tmp_path / "other"), "--b1", str(percent)]
+        again += ["--mask", str(tmp_path / "mask.nii.gz")]
+        assert run(again) == 3
+        assert "B1: median 80; expected" in (told := capsys.readouterr().err)
+        assert "divide percent by 100" in told
+        assert not (tmp_path / "other").exists()
+
+    def test_what_was_done_to_the_points_is_said(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        series, T = self.written("t2", tmp_path / "raw")
+        cut = replace(series, signal=np.minimum(np.rint(series.signal), 4095))
+        write_series(cut, tmp_path / "cut")
+        asked = ["fit", str(tmp_path / "cut"), "-o", str(tmp_path / "maps")]
+        asked += ["--mask", str(tmp_path / "mask.nii.gz")]
+        asked += ["--drop-echoes", "16", "--drop-reason", "a spike"]
+        assert run([*asked, "--noise-floor", "3", "--sigma", "200"]) == 0
+        told = capsys.readouterr().out.splitlines()
+        reached = (cut.signal[..., :15] == 4095).any(axis=-1).sum()
+        low = (cut.signal[..., :15] < 600).any(axis=-1).sum()
+        assert told[1].startswith("ParameterMaps: t2, T2, S0: ")
+        assert told[2:5] == [
+            "note: left out point 16 of 16: a spike",
+            f"note: points at 4095 are clipped and left out of {reached} voxels",
+            f"note: points below 3·σ = 600 are left out of {low} voxels",
+        ]
+        T2 = nibabel.load(next((tmp_path / "maps").rglob("sub-01_T2map.nii.gz"))).get_fdata()
+        np.testing.assert_allclose(T2, T, rtol=0.01)
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("spoil", "named"), BAD_STUDIES.items(), ids=[spoil.__name__ for spoil in BAD_STUDIES]
@@ -290,6 +399,113 @@ class TestBadInput:
         (line,) = capsys.readouterr().err.splitlines()
         assert named.format(**places) in line
         assert list(tmp_path.iterdir()) == []
+
+
+class TestWhatIsHandedToTheFit:
+    """Options that the fit understands: given on where they are asked for, and only then."""
+
+    @pytest.fixture
+    def handed(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+        seen: dict[str, object] = {}
+        real = fit.fit_maps
+
+        def noting(series: Series, *arguments: object, **options: object) -> ParameterMaps:
+            seen.update(options, series=series)
+            known = {name: options[name] for name in ("workers", "max_memory", "progress")}
+            return real(series, *arguments, **known)
+
+        monkeypatch.setattr(fit, "fit_maps", noting)
+        return seen
+
+    def arguments(self, study: Path, out: Path) -> list[str]:
+        return ["fit", str(study / "dicom" / "t2_mese"), "-o", str(out / "maps")]
+
+    def test_nothing_that_was_not_asked_for(self, study, tmp_path, handed) -> None:
+        assert run(self.arguments(study, tmp_path)) == 0
+        assert not {"B1", "noise_floor"} & set(handed)
+
+    def test_points_are_left_out_with_their_reason(self, study, tmp_path, handed) -> None:
+        chosen = ["--drop-echoes", "1, 3", "--drop-reason", "stimulated echo"]
+        assert run([*self.arguments(study, tmp_path), *chosen]) == 0
+        series = handed["series"]
+        np.testing.assert_allclose(series.protocol.TE[:3], [0.02, 0.04, 0.05])
+        assert series.provenance.notes[0].endswith("stimulated echo")
+        sidecar = next((tmp_path / "maps").rglob("sub-01_T2map.json"))
+        assert json.loads(sidecar.read_text())["EchoTime"] == series.protocol.TE.tolist()
+
+    def test_a_map_of_B1_on_the_grid(self, study, tmp_path, handed) -> None:
+        labels = nibabel.load(study / "labels.nii.gz")
+        factor = np.linspace(0.8, 1.2, labels.shape[0])[:, None, None] * np.ones(labels.shape)
+        b1 = tmp_path / "b1.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(factor.astype(np.float32), labels.affine), b1)
+        assert run([*self.arguments(study, tmp_path), "--b1", str(b1)]) == 0
+        np.testing.assert_allclose(handed["B1"], factor, rtol=1e-6)
+
+    def test_a_noise_floor(self, study, tmp_path, handed) -> None:
+        asked = ["--noise-floor", "3", "--sigma", "12.5"]
+        assert run([*self.arguments(study, tmp_path), *asked]) == 0
+        assert handed["noise_floor"] == (3.0, 12.5)
+
+    @pytest.mark.parametrize(
+        ("asked", "named"),
+        [
+            (["--drop-echoes", "1"], "without a reason"),
+            (["--drop-echoes", "99", "--drop-reason", "why"], "no point 99"),
+            (["--drop-echoes", "1-3", "--drop-reason", "why"], "--drop-echoes: '1-3'"),
+            (["--noise-floor", "3"], "--sigma"),
+            (["--sigma", "3"], "--noise-floor"),
+            (["--b1", "{study}/contrast/pre.nii.gz"], "pre.nii.gz: not on the grid"),
+        ],
+    )
+    def test_what_cannot_be(self, asked, named, study, tmp_path, capsys) -> None:
+        asked = [argument.format(study=study) for argument in asked]
+        assert run([*self.arguments(study, tmp_path), *asked]) == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert named in line
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
+class TestCtrlC:
+    """64³ voxels at 8 echoes, all of them fitted; stopped by the signal that Ctrl-C sends."""
+
+    @pytest.fixture
+    def started(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+        decay = np.exp(-0.01 * np.arange(1, 9) / np.linspace(0.02, 0.1, 64)[:, None])
+        noise = np.random.default_rng(1).normal(0, 5, (64, 64, 64, 8))
+        voxels = np.abs(1000 * decay[:, None, None] + noise).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "mese.nii")
+        mask = nibabel.Nifti1Image(np.ones((64, 64, 64), np.uint8), np.eye(4))
+        nibabel.save(mask, tmp_path / "mask.nii")
+        times = ",".join(f"{10 * k}ms" for k in range(1, 9))
+        command = [sys.executable, "-m", "relaxometry", "fit", "mese.nii", "--te", times]
+        with subprocess.Popen(
+            [*command, "--mask", "mask.nii", "-o", "out"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": str(PACKAGE), "COLUMNS": "80"},
+        ) as process:
+            yield process
+            process.kill()
+
+    def stopped(self, process: subprocess.Popen[str], folder: Path) -> None:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert told.splitlines() == ["stopped; nothing was written"]
+        assert sorted(path.name for path in folder.iterdir()) == ["mask.nii", "mese.nii"]
+
+    def test_while_it_fits(self, started: subprocess.Popen[str], tmp_path: Path) -> None:
+        assert started.stdout is not None
+        assert started.stdout.readline().startswith("Series: MESE, 64×64×64, 8 TE")
+        self.stopped(started, tmp_path)
+
+    def test_while_it_writes(self, started: subprocess.Popen[str], tmp_path: Path) -> None:
+        while started.poll() is None and not list(tmp_path.glob(".out-*/new/**/*.part")):
+            time.sleep(0.002)
+        self.stopped(started, tmp_path)
 
 
 class TestExitCodes:

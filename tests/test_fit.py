@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
 import relaxometry as rx
+from relaxometry import fit as fitting
+from relaxometry.models import as_model
+from relaxometry.nifti import write_volume
 from relaxometry.noise import rician_mean
 from relaxometry.simulate import series_from_maps
+from relaxometry.units import RATE_OF
 
 ECHOES = rx.Protocol(TE=np.arange(1, 17) * 0.010)
 INVERSIONS = rx.Protocol(TI=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2], TR=8.0)
@@ -75,16 +85,13 @@ class TestMaps:
             (ECHOES, None, "t2"),
             (INVERSIONS, None, "t1_ir"),
             (rx.Protocol(TR=[0.2, 0.5, 1, 3]), None, "t1_sr"),
+            (rx.Protocol(TE=[0.002, 0.004, 0.006]), "GE", "t2star"),
+            (rx.Protocol(FA=[2, 5, 10], TR=0.01), "GE", "t1_vfa"),
         ],
     )
     def test_the_model_follows_from_the_kind_of_series(self, protocol, sequence, model):
         signal = np.random.default_rng(0).uniform(1, 2, (2, 2, 1, len(protocol)))
         assert rx.fit_maps(rx.Series(signal, protocol, sequence=sequence)).model.name == model
-
-    def test_a_kind_without_a_model_says_so(self):
-        series = rx.Series(np.ones((2, 2, 1, 3)), rx.Protocol(FA=[2, 5, 10], TR=0.01))
-        with pytest.raises(rx.InputError, match="no model fits a VFA series"):
-            rx.fit_maps(series)
 
     def test_less_memory_gives_the_same_numbers(self):
         series = decays()
@@ -314,3 +321,292 @@ def test_a_region_that_is_half_air_is_flagged():
     labels = np.ones((16, 1, 1), dtype=int)
     table = rx.tube_table(rx.tubes_from_labels(labels, np.eye(4)), rx.fit_maps(series))
     assert "T2_uneven" in table["flags"][0].split()
+
+
+FLIPS = rx.Protocol(FA=[2, 5, 10, 15, 20, 30], TR=0.015)
+RISES = rx.Protocol(TR=[0.2, 0.4, 0.7, 1.2, 2.0, 3.2, 5.0, 8.0])
+OF_EACH = {  # protocol, true T, amplitudes, T beyond the lower and upper bound chosen
+    "t2": (ECHOES, 0.06, [1000.0]),
+    "t2_offset": (ECHOES, 0.06, [1000.0, 50.0]),
+    "t2star": (ECHOES, 0.06, [1000.0]),
+    "t1_ir": (INVERSIONS, 0.8, [1000.0, 1900.0]),
+    "t1_sr": (RISES, 0.8, [1000.0]),
+    "t1_sr_offset": (RISES, 0.8, [1000.0, -900.0]),
+    "t1_vfa": (FLIPS, 0.8, [1000.0]),
+}
+
+
+def simulated(name, grid, sigma=5.0, seed=2):
+    protocol, T, amplitudes = OF_EACH[name]
+    spread = T * np.random.default_rng(seed).uniform(0.5, 1.5, grid)
+    amplitudes = np.broadcast_to(amplitudes, (*grid, len(amplitudes)))
+    return series_from_maps(as_model(name), protocol, spread, amplitudes, sigma, seed)
+
+
+def assert_same_bits(one, other):
+    for name in one.raw:
+        np.testing.assert_array_equal(one.raw[name], other.raw[name], err_msg=name)
+    for name in ("rmse", "rsquared", "status", "points"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+class TestBounds:
+    @pytest.mark.parametrize("name", OF_EACH)
+    @pytest.mark.parametrize("end", [0, 1])
+    def test_a_time_at_its_bound_is_the_bound_and_no_value(self, name, end):
+        """Its amplitudes are solved anew there, for those who ask for them."""
+        protocol, T, amplitudes = OF_EACH[name]
+        model = as_model(name)
+        bounds = [(1.5 * T, 5 * T), (0.2 * T, 0.7 * T)][end]
+        signal = model.signal(protocol, np.array([T]), np.array([amplitudes]))[0]
+        series = rx.Series(np.tile(signal, (2, 2, 1, 1)), protocol, signed=True)
+        maps = rx.fit_maps(series, name, bounds=bounds)
+        assert maps.counts() == {rx.Status.AT_BOUND: 4}
+        raw, stderr = maps.raw[model.time]
+        assert (raw == bounds[end]).all()
+        assert np.isnan(stderr).all()
+        columns = model.basis(protocol, np.array([bounds[end]]))[0]
+        best = np.linalg.lstsq(columns, series.signal[0, 0, 0].astype(float), rcond=None)[0]
+        for one, value in zip(model.amplitudes, best, strict=True):
+            np.testing.assert_allclose(maps.raw[one][0], value, rtol=1e-9)
+            assert np.isnan(maps.raw[one][1]).all()
+        for one in (*maps.names, RATE_OF[model.time]):
+            assert np.isnan(maps[one].value).all()
+            assert np.isnan(maps[one].stderr).all()
+        rss = ((columns @ best - series.signal[0, 0, 0]) ** 2).sum()
+        np.testing.assert_allclose(maps.rmse**2 * len(protocol), rss, rtol=1e-9)
+
+    @pytest.mark.parametrize("name", OF_EACH)
+    def test_what_is_no_curve_gets_its_status_and_no_warning(self, name):
+        """Beside curves that are; a warning would be an error here."""
+        series = simulated(name, (12, 4, 1))
+        plain = rx.fit_maps(series, name)
+        signal = np.array(series.signal)
+        signal[0], signal[1] = 0, np.nan
+        signal[2, ..., 0], signal[3, ..., -1] = np.nan, np.inf
+        signal[4], signal[5] = -np.inf, -np.abs(signal[5])
+        signal[6], signal[7] = 3e38, 1e-45  # whose squares over- and underflow in float32
+        maps = rx.fit_maps(rx.Series(signal, series.protocol, signed=False), name)
+        status = [set(maps.status[x].ravel()) for x in range(12)]
+        low, bad = {rx.Status.LOW_SIGNAL}, {rx.Status.NON_FINITE}
+        assert status[:5] == [low, bad, bad, bad, bad]
+        # A recovery whose sign is lost may begin below zero: not so a decay.
+        assert status[5] == low or name == "t1_ir"
+        with_value = np.isfinite(maps[maps.names[0]].value)
+        known = (maps.status == rx.Status.OK) | (maps.status == rx.Status.AT_EDGE)
+        np.testing.assert_array_equal(with_value, known)
+        for one in maps.names:
+            np.testing.assert_allclose(maps[one].value[8:], plain[one].value[8:], rtol=1e-9)
+        assert np.isnan(maps.rmse[1:5]).all()
+        assert (maps.points[:5] == 0).all()
+
+    def test_a_constant_ends_at_the_bound_where_decays_are_slow(self):
+        series = rx.Series(np.full((2, 2, 1, 16), 250.0), ECHOES)
+        maps = rx.fit_maps(series)
+        assert maps.counts() == {rx.Status.AT_BOUND: 4}
+        assert (maps.raw["T2"][0] == maps.bounds[1]).all()
+        # With an offset it is all offset, and there is no decay.
+        assert rx.fit_maps(series, "t2_offset").counts() == {rx.Status.LOW_SIGNAL: 4}
+
+
+class TestTheSameBits:
+    @pytest.mark.parametrize("name", OF_EACH)
+    def test_whatever_the_threads(self, name):
+        series = simulated(name, (61, 30, 10))  # some blocks, the last one short
+        one = rx.fit_maps(series, name, workers=1)
+        for workers in (2, 5):
+            assert_same_bits(one, rx.fit_maps(series, name, workers=workers))
+
+    def test_whatever_the_threads_with_gaps_mask_and_B1(self):
+        rng = np.random.default_rng(0)
+        series = simulated("t1_vfa", (61, 30, 10))
+        chosen = {
+            "mask": rng.random(series.grid) < 0.8,
+            "B1": rng.uniform(0.7, 1.3, series.grid),
+            "clip": float(np.percentile(series.signal, 90)),
+            "noise_floor": (3, 8.0),
+        }
+        one = rx.fit_maps(series, "t1_vfa", workers=1, **chosen)
+        two = rx.fit_maps(series, "t1_vfa", workers=3, **chosen)
+        assert_same_bits(one, two)
+        assert one.left_out == two.left_out
+        assert one.left_out["clipped"] > 100
+        assert one.left_out["noise_floor"] > 100
+
+    def test_a_bound_on_the_memory_costs_bits_only_where_it_asks_for_single_precision(self):
+        series = simulated("t2", (61, 60, 30))
+        plain = rx.fit_maps(series)
+        maps = 8 * 6 * plain.status.size  # value and error of T2 and S0, RMSE, R², in float64
+        each = working_memory(series, "t2")
+        threads = rx.fit_maps(series, workers=4, max_memory=maps + 3 * each + 10**6)
+        assert threads["T2"].value.dtype == np.float64
+        assert_same_bits(plain, threads)
+        single = rx.fit_maps(series, workers=4, max_memory=maps // 2 + each)
+        assert single["T2"].value.dtype == np.float32
+        for name in plain.raw:
+            np.testing.assert_array_equal(
+                single.raw[name], np.asarray(plain.raw[name], dtype=np.float32)
+            )
+        np.testing.assert_array_equal(single.status, plain.status)
+
+    @pytest.mark.parametrize("name", OF_EACH)
+    def test_whatever_lies_next_to_what_in_memory_to_the_last_digit(self, name):
+        """The order decides which curves are worked on together, and so the last bit of some."""
+        series = simulated(name, (61, 30, 5))
+        one = rx.fit_maps(replace(series, signal=np.ascontiguousarray(series.signal)), name)
+        other = rx.fit_maps(replace(series, signal=np.asfortranarray(series.signal)), name)
+        np.testing.assert_array_equal(one.status, other.status)
+        for parameter in one.raw:
+            for here, there in zip(one.raw[parameter], other.raw[parameter], strict=True):
+                np.testing.assert_allclose(here, there, rtol=1e-13)
+
+    def test_mapped_or_loaded(self, tmp_path):
+        """A plain NIfTI file is mapped, its compressed copy is loaded."""
+        series = simulated("t2", (61, 30, 10))
+        for suffix in (".nii", ".nii.gz"):
+            write_volume(tmp_path / f"echoes{suffix}", series.signal, np.eye(4))
+        TE = list(ECHOES.TE)
+        mapped, loaded = (
+            rx.read(tmp_path / f"echoes{suffix}", te=TE) for suffix in (".nii", ".nii.gz")
+        )
+        in_memory = rx.Series(np.asfortranarray(loaded.signal), mapped.protocol)
+        assert_same_bits(rx.fit_maps(mapped), rx.fit_maps(in_memory))
+        mask = np.random.default_rng(0).random(series.grid) < 0.5
+        assert_same_bits(rx.fit_maps(mapped, mask=mask), rx.fit_maps(in_memory, mask=mask))
+
+
+def working_memory(series, name):
+    """What the error for too little memory says a thread and the maps need, less the maps."""
+    with pytest.raises(rx.InputError, match="at least") as caught:
+        rx.fit_maps(series, name, max_memory=1)
+    needed = float(re.search(r"at least (\d+) MB", str(caught.value))[1]) * 1e6
+    return int(needed - 4 * 6 * np.prod(series.grid))
+
+
+class TestMemory:
+    def test_too_little_is_refused_and_what_is_needed_is_said_and_enough(self):
+        series = simulated("t2", (30, 30, 4))
+        with pytest.raises(rx.InputError, match=r"max_memory: 2 MB; expected at least") as caught:
+            rx.fit_maps(series, max_memory=2_000_000)
+        needed = int(re.search(r"at least (\d+) MB", str(caught.value))[1])
+        assert rx.fit_maps(series, max_memory=needed * 1_000_000).counts()[rx.Status.OK] == 3600
+
+    def test_very_large_maps_are_in_single_precision_as_files_hold_them(self, monkeypatch):
+        series = simulated("t2", (30, 30, 4))
+        plain = rx.fit_maps(series)
+        assert plain["T2"].value.dtype == plain.rmse.dtype == np.float64
+        monkeypatch.setattr(fitting, "_DOUBLE", 8 * 6 * 3600 - 1)  # 256 MB, if this were large
+        large = rx.fit_maps(series)
+        assert large["T2"].value.dtype == large.rmse.dtype == np.float32
+        np.testing.assert_array_equal(large["T2"].value, plain["T2"].value.astype(np.float32))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_a_mapped_file_is_fitted_slab_by_slab(self, tmp_path):
+        """256 MiB of echoes: what was allowed for, and of the file a few MB per echo.
+
+        The system maps up to 2 MB of the file around each value that is read.
+        """
+        grid, filled, n = (128, 128, 256), (128, 128, 32), 16
+        TE = np.arange(1, n + 1) * 0.010
+        S = (1000 * np.exp(-TE / 0.05)).astype(np.float32)
+        noise = np.random.default_rng(0).normal(0, 5, (*grid[:2], 1)).astype(np.float32)
+        header = nib.Nifti1Header()
+        header.set_data_dtype(np.float32)
+        header.set_data_shape((*grid, n))
+        header.set_sform(np.eye(4), 1)
+        header["vox_offset"], header["magic"] = 352, b"n+1"
+        with (tmp_path / "echoes.nii").open("wb") as stream:
+            stream.write(header.binaryblock)
+            for i, s in enumerate(S):  # a sparse file: the rest is zero and takes no room
+                stream.seek(352 + 4 * i * int(np.prod(grid)))
+                stream.write(np.broadcast_to(s + noise, filled).tobytes(order="F"))
+            stream.truncate(352 + 4 * n * int(np.prod(grid)))
+        program = """
+import sys
+import numpy as np, relaxometry as rx
+def status(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
+small = rx.Series(np.random.default_rng(0).uniform(1, 2, (200, 200, 1, 16)),
+                  rx.Protocol(TE=np.arange(1, 17) * 0.01))
+rx.fit_maps(small, workers=2)
+series = rx.read(sys.argv[1], te=[0.01 * (k + 1) for k in range(16)])
+before = status("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # the peak so far is forgotten
+bound = 155_000_000
+maps = rx.fit_maps(series, workers=2, max_memory=bound, engine="numpy")
+print(status("VmHWM") - before - bound, maps.counts()[rx.Status.OK], maps.rmse.dtype)
+"""
+        command = [sys.executable, "-c", program, str(tmp_path / "echoes.nii")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        more, fitted, dtype = done.stdout.split()
+        assert int(fitted) == np.prod(filled)
+        assert dtype == "float32"  # doubles would take 201 MB and leave no room
+        assert int(more) < 4e6 * n
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_ctrl_c_stops_at_once_and_leaves_no_thread(self, workers):
+        program = """
+import signal, sys, threading, time
+import numpy as np, relaxometry as rx
+TI = rx.Protocol(TI=[0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2], TR=8.0)
+signals = np.random.default_rng(0).uniform(0, 9, (300, 300, 40, 7)).astype(np.float32)
+series, main = rx.Series(signals, TI, signed=False), threading.main_thread().ident
+pressed = []
+def press():
+    pressed.append(time.perf_counter())
+    signal.pthread_kill(main, signal.SIGINT)
+timer = threading.Timer(1.0, press)
+timer.start()
+try:
+    rx.fit_maps(series, workers=int(sys.argv[1]), engine="numpy", clip=None)
+    print("done before the key was pressed")
+except KeyboardInterrupt:
+    took = time.perf_counter() - pressed[0]
+    timer.join()
+    print(took, threading.active_count())
+"""
+        command = [sys.executable, "-c", program, str(workers)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        took, threads = done.stdout.split()
+        assert float(took) < 2
+        assert int(threads) == 1
+
+
+class TestPolarity:
+    """The series knows; whoever fits may know better."""
+
+    @pytest.mark.parametrize("signed", [True, False])
+    def test_the_series_decides_unless_told(self, signed):
+        series = recoveries(signed)
+        maps = rx.fit_maps(series)
+        assert maps.choices.polarity == ("signed" if signed else "magnitude")
+        truth = np.random.default_rng(4).uniform(0.3, 1.5, series.grid)
+        np.testing.assert_allclose(maps["T1"].value, truth, rtol=0.05)
+        (tube,) = rx.fit_tubes(series, rx.tubes_from_labels(np.ones(series.grid, int), np.eye(4)))
+        assert tube.polarity == maps.choices.polarity
+
+    def test_magnitudes_taken_for_signed_do_not_fit(self):
+        series = recoveries(False)
+        right, wrong = (rx.fit_maps(series, polarity=p) for p in ("magnitude", "signed"))
+        assert wrong.choices.polarity == "signed"
+        assert np.median(wrong.rmse) > 20 * np.median(right.rmse)
+
+    def test_signed_data_taken_for_magnitudes_fit_as_well(self):
+        """Of the sign patterns that are tried, one leaves all signs as they are."""
+        series = recoveries(True)
+        right, other = (rx.fit_maps(series, polarity=p) for p in ("signed", "magnitude"))
+        np.testing.assert_allclose(other["T1"].value, right["T1"].value, rtol=1e-9)
+
+    def test_where_nobody_says_the_voxels_do_and_never_one_of_them(self):
+        for signed in (True, False):
+            series = rx.Series(recoveries(signed).signal, INVERSIONS)
+            assert rx.fit_maps(series).choices.polarity == ("signed" if signed else "magnitude")
+        signal = np.array(recoveries(False).signal)
+        signal[0, 0, 0] *= -1
+        assert rx.fit_maps(rx.Series(signal, INVERSIONS)).choices.polarity == "magnitude"
+
+    def test_what_is_none(self):
+        with pytest.raises(rx.InputError, match="polarity: 'real'"):
+            rx.fit_maps(recoveries(True), polarity="real")

@@ -13,7 +13,8 @@ from matplotlib.image import AxesImage
 from relaxometry import plots
 from relaxometry.agents import RelaxivityTable, relaxivity
 from relaxometry.contrast import measure_contrast
-from relaxometry.fit import fit_curve, fit_maps, fit_tubes
+from relaxometry.curvefit import fit_curve
+from relaxometry.fit import fit_maps, fit_tubes
 from relaxometry.maps import ParameterMaps
 from relaxometry.series import Protocol, Series
 from relaxometry.simulate import tumour
