@@ -1,6 +1,6 @@
 """How often the 95 % intervals of r1, r2 and r2/r1 hold the truth, over many simulated studies.
 
-    python benchmarks/coverage.py [--protocol seed-7T] [--seeds 100] [--snr 150]
+    python benchmarks/relaxivity_coverage.py [--protocol seed-7T] [--seeds 100] [--snr 150]
 
 Prints a Markdown table: bias and worst error of each relaxivity, and the coverage of its interval
 by the default line and, beside it, by an ordinary line through the same points.
