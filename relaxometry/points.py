@@ -96,7 +96,7 @@ def kept_points(curves: NDArray[np.floating], choices: Choices, swept: str) -> t
         clipped = (curves >= choices.clipped_at) & np.isfinite(curves)
     if choices.noise_floor is not None:
         low = np.abs(curves) < choices.noise_floor[0] * choices.noise_floor[1]
-        low = _cut(low, np.abs(curves), swept)
+        low = _cut(low, np.abs(curves), swept) & np.isfinite(curves)
     return ~(clipped | low), clipped
 
 
@@ -110,7 +110,7 @@ def _cut(low: Kept, size: NDArray[np.floating], swept: str) -> Kept:
         return back
     if swept == "TI":
         return onwards(low, axis=1) & back
-    brightest = np.nan_to_num(size).argmax(axis=1)[:, None]
+    brightest = np.where(np.isfinite(size), size, -1).argmax(axis=1)[:, None]
     after = np.arange(size.shape[1]) >= brightest
     right = onwards(low & after, axis=1)
     left = onwards((low & ~after)[:, ::-1], axis=1)[:, ::-1]

@@ -5,15 +5,15 @@ F(T) = |Q(T)ᵀy|², where Q spans the columns of A (variable projection; Golub 
 Anal 10:413, 1973). Q and all that the errors need are tabulated once per protocol as polynomials in
 log T, so that no exponential is evaluated per curve and no start value is needed:
 
-1. one matrix product scores every node of the table (for magnitude data: every monotone sign
-   pattern at every node);
-2. every node that is a local maximum, and could by the curvature of F still win, is polished by
-   bracketed Newton steps on the polynomial;
+1. matrix products give F and its slope at every node of the table (for magnitude data: for every
+   monotone sign pattern that can occur there);
+2. every maximum between nodes that could, by the curvature of F, still win is polished by bracketed
+   Newton steps on the polynomial;
 3. amplitudes, RSS and the Gauss–Newton covariance follow from the tables.
 
 Where the ratio of two amplitudes is bounded, the optimum is a local maximum of F within the bounds
 or lies on an edge, where the basis collapses to one column: an edge is one more basis, and is
-solved alike.
+solved alike. `relaxometry.compiled` does the same for large jobs, curve by curve.
 
 Arrays only: nothing here knows of images or MRI.
 """

@@ -22,11 +22,11 @@ Array = NDArray[np.float64]
 LANES = 64  # curves side by side
 _OK = int(Status.OK)
 _STEPS = 6
-EVERY = 2  # nodes of the tables
+EVERY = 2  #: of the tables' nodes every second is scored
 _CONVERGED = 1e-10  # of log q, in the last step, as a share of it: the error after it
-_SAME = 1e-12
+_SAME_SPACING = 1e-9  # of log columns × T, whose rounding is far below
 _LARGEST_Q = 0.99
-_SINGLE = 1e-5  # more than rounding of scores in single precision
+_SINGLE = 1e-5  # scores are in single precision: two nearer than this may be in either order
 
 
 def spacing_of(tables: Tables) -> tuple[float, float] | None:
@@ -41,7 +41,7 @@ def spacing_of(tables: Tables) -> tuple[float, float] | None:
         return None
     steps = -np.diff(np.log(column), axis=1) * T[:, None]
     first = -np.log(column[:, 0]) * T
-    if np.ptp(steps) > _SAME * steps.max() * 1e3 or np.ptp(first) > _SAME * 1e3 * first.max():
+    if np.ptp(steps) > _SAME_SPACING * steps.max() or np.ptp(first) > _SAME_SPACING * first.max():
         return None
     return float(first.mean()), float(steps.mean())
 
@@ -121,7 +121,8 @@ def fit(
                 left[lane] += off * off
                 y[i, lane] /= length[lane]
                 single[i, lane] = y[i, lane]
-        # Local maxima over the nodes: the highest, its neighbours, and the second highest.
+        # Local maxima over the nodes: the highest, its neighbours, and the second highest. `now` is
+        # a ring of three: the scores at the node before, at this one, and at the one after.
         for node in range(nodes + 1):
             at = (node + 2) % 3
             last, middle = (node + 1) % 3, node % 3

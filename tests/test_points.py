@@ -603,3 +603,12 @@ def test_weights_of_one_curve_are_checked_before_they_are_sorted():
 def test_a_constant_curve_has_no_rsquared():
     fit = rx.fit_curve(np.arange(1, 9) * 0.01, np.full(8, 0.1), "t2")
     assert np.isnan(fit.rsquared)
+
+
+@pytest.mark.parametrize("swept", ["TE", "TR", "TI", "FA"])
+def test_what_is_not_finite_is_never_cut_away(swept):
+    """It decides the status of its curve, wherever it lies."""
+    curves = np.array([[1, 9, 1, np.nan, 1, 9], [1, np.inf, 1, 9, 1, 1]])
+    choices = Choices((0.01, 1.0), noise_floor=(3.0, 1.0))
+    kept, _ = kept_points(curves, choices, swept)
+    assert kept[~np.isfinite(curves)].all()
