@@ -161,9 +161,11 @@ class InversionRecovery(SignalModel):
             return {}
         S0, B = amplitudes[..., 0], amplitudes[..., 1]
         with np.errstate(divide="ignore", invalid="ignore"):
-            gradient = np.stack([-B / S0**2, 1 / S0], axis=-1)
-            variance = np.einsum("...i,...ij,...j->...", gradient, covariance, gradient)
-            return {"efficiency": (B / S0 - 1, np.sqrt(variance))}
+            ratio = B / S0
+            # The gradient of B/S0 is (−B/S0, 1)/S0.
+            variance = covariance[..., 1, 1] - 2 * ratio * covariance[..., 0, 1]
+            variance += ratio**2 * covariance[..., 0, 0]
+            return {"efficiency": (ratio - 1, np.sqrt(variance) / np.abs(S0))}
 
 
 class SaturationRecovery(SignalModel):

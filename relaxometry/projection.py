@@ -6,21 +6,25 @@ along memory whatever n is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from .peaks import EQUAL as EQUAL  # of the compiled loops too
+from .peaks import NEAR as NEAR
+from .peaks import Peaks, peaks_of_share, peaks_of_sum, product
+from .scratch import scratch
 from .tables import DEGREE, Array, Index, Tables, orthonormal
 
 MAX_STEPS = 60
-STEP = 1e-8  # in log T; Newton is quadratic, so the next step would be its square
+STEP = 1e-8  # in log T, of a bracket halved
+_PLAIN_STEPS = 3  # of Newton, after which most are there
+_SQUARES = 1e-6  # in log T, of Newton's step: the next would be its square
+ROUNDED = 1e-14  # share of |y|² that is rounding of F
+SILENT = 1e-26  # |dQ/d log T|², times the share: so small that F is as high as at the bound
 NOTHING = 1e-24  # share of |y|² that rounding alone may leave in the part that depends on T
-# Products of up to m·n·k = 2^18 are one thread's work for OpenBLAS. Larger ones it would spread
-# over threads of its own, which then wait for each other and for ours: ten times slower, measured.
-_ONE_THREAD = 1 << 18
-NEAR = 0.25  # share of a slope that the cubic may be wrong by
-_CACHE = 1 << 18  # scores worked on at once: they stay in a core's cache
 
 
 @dataclass(slots=True)
@@ -29,7 +33,8 @@ class Maxima:
 
     `c` (p, P) is Qᵀy, and `tables` (…, P) what :meth:`Branch.covariance` needs. `seen` (V,) is the
     highest F of each curve at any node: more than its maxima only where a sign pattern was given up
-    in the middle of a rise.
+    in the middle of a rise. `unsure` are curves of which nothing is given, because rounding left it
+    open where their maxima lie.
     """
 
     branch: Branch
@@ -43,13 +48,26 @@ class Maxima:
     tables: Array
     converged: NDArray[np.bool_]
     seen: Array
+    unsure: Index
+
+    def take(self, chosen: Index) -> Maxima:
+        """These candidates alone."""
+        if len(chosen) == len(self.row):
+            return self
+        kept = {name: getattr(self, name).take(chosen, axis=-1) for name in _EACH}
+        return replace(self, **kept)
+
+
+_EACH = ("row", "pattern", "node", "u", "F", "c", "amplitudes", "tables", "converged")
 
 
 class Branch(Tables):
     """The search for the maxima of F = |Qᵀy|² over log T, and what follows from them."""
 
-    def maxima(self, y: Array, weights: Array | None = None, floor: Array | None = None) -> Maxima:
-        """All local maxima of F over log T that may be the highest, polished.
+    def maxima(
+        self, y: Array, weights: Array | None = None, floor: Array | None = None
+    ) -> list[Maxima]:
+        """The highest maximum of F over log T, or all that exceed a floor, polished.
 
         Parameters
         ----------
@@ -58,30 +76,37 @@ class Branch(Tables):
         weights : ndarray (J, V), optional
             Of each curve's b.
         floor : ndarray (V,), optional
-            Maxima that cannot exceed it are left out; by default, those that cannot exceed the
-            highest node.
+            Maxima that cannot exceed it are left out; by default, all but each curve's highest.
+
+        Returns
+        -------
+        list of Maxima
+            In any number.
         """
-        lifted = self.family.lift(y, weights)
-        still = self.signs @ (self.still[:, None] * y) if self.fixed else None
-        step = max(_CACHE // len(self.column_node), 16)
-        found: list[tuple[Index, Index, Array, Array]] = []
-        seen = np.zeros(y.shape[1])
-        # Made once: fresh memory costs more than what is done with it.
-        room = np.empty((4, len(self.column_node), min(step, y.shape[1])))
-        for start in range(0, max(y.shape[1], 1), step):
-            rows = slice(start, start + step)
-            column, row, u, bracket, seen[rows] = self._peaks(
-                lifted[:, rows],
-                None if still is None else still[:, rows] ** 2,
-                None if floor is None else floor[rows],
-                room,
-            )
-            found.append((column, row + start, u, bracket))
-        column, row, u, bracket = (
-            np.concatenate(parts, axis=-1) for parts in zip(*found, strict=True)
+        if not self.sign or floor is not None:
+            return [self._maxima(y, weights, floor, np.float64)]
+        # Single precision tells of nearly all curves where to look, in half the time.
+        found = self._maxima(y, weights, None, np.float32)
+        again = found.unsure
+        if not again.size:
+            return [found]
+        rest = self._maxima(
+            y[:, again], None if weights is None else weights[:, again], None, np.float64
         )
-        found_at = self.column_node[column], self.column_pattern[column]
-        return self._polished(y, weights, row, *found_at, u, bracket, seen)
+        seen = np.zeros(y.shape[1])
+        seen[again] = rest.seen
+        return [found, replace(rest, row=again[rest.row], seen=seen)]
+
+    def _maxima(
+        self, y: Array, weights: Array | None, floor: Array | None, dtype: DTypeLike
+    ) -> Maxima:
+        lifted = self.family.lift(y, weights)
+        squares = ((self.signs * self.still) @ y) ** 2 if self.fixed else None
+        if self.sign:
+            peaks, seen = peaks_of_share(self, lifted, squares, floor, dtype)
+        else:
+            peaks, seen = peaks_of_sum(self, lifted, squares, floor)
+        return self._polished(y, weights, peaks, seen, floor is None, dtype == np.float32)
 
     def climb(
         self, y: Array, weights: Array | None, row: Index, pattern: Index, T: Array
@@ -90,186 +115,170 @@ class Branch(Tables):
         position = (np.log(T) - self.log_T[0]) / self.h
         node = np.clip(np.rint(position), 0, len(self.log_T) - 1).astype(np.intp)
         u = np.clip(position - node, -1.0, 1.0)
-        return self._polished(y, weights, row, node, pattern, u, None, np.zeros(y.shape[1]))
+        return self._polished(y, weights, Peaks(row, node, pattern, u), np.zeros(y.shape[1]))
 
     def _polished(
         self,
         y: Array,
         weights: Array | None,
-        row: Index,
-        node: Index,
-        pattern: Index,
-        u: Array,
-        bracket: Array | None,
+        peaks: Peaks,
         seen: Array,
+        highest: bool = False,
+        rounded: bool = False,
     ) -> Maxima:
-        """The maxima in their brackets (2, P), or uphill from u."""
-        order = np.argsort(node, kind="stable")
-        row, node, pattern, u = row[order], node[order], pattern[order], u[order]
-        edges = np.searchsorted(node, np.arange(len(self.log_T) + 1))
-        lifted = self.family.lift(y, weights)[:, row]
+        """The maxima in their brackets, or uphill from u where there are none.
+
+        Of each curve the `highest` alone, if that is all that is asked for. Of a curve that was
+        scored with much rounding (`rounded`) none, where a bracket turns out to hold no maximum.
+        """
+        order = np.argsort(peaks.node.astype(np.int16), kind="stable")
+        row, node, pattern = (one.take(order) for one in (peaks.row, peaks.node, peaks.pattern))
+        u = peaks.u.take(order)
+        turned = y.T.take(row, axis=0).T
         if len(self.signs) > 1:
-            lifted *= np.tile(self.signs, len(lifted) // len(y))[pattern].T
-        c = _by_node(self.of_y, lifted, edges)
-        c = c.reshape(self.p - self.fixed, DEGREE + 1, len(row))
-        if bracket is None:
-            uphill = self._slope(c, u)[0] > 0
+            turned *= self.signs.take(pattern, axis=0).T
+        c = self._polynomials(turned, None if weights is None else weights[:, row], node)
+        last = len(self.log_T) - 1
+        if peaks.bracket is None:
+            uphill = self._slope(c, *_derivatives(c), u)[0] > 0
             low = np.where(uphill, u, np.where(node == 0, 0.0, -1.0))
-            high = np.where(uphill, np.where(node == len(self.log_T) - 1, 0.0, 1.0), u)
+            high = np.where(uphill, np.where(node == last, 0.0, 1.0), u)
         else:
-            low, high = bracket[:, order]
-        u, converged = self._polish(c, u, low, high)
-        moving = np.stack([_horner(one, u) for one in c])
-        F = (moving * moving).sum(axis=0)
+            low, high = peaks.bracket.take(order, axis=1)
+        u, converged, settled = self._polish(c, u, low, high, peaks.bracket is not None)
+        powers = _powers(u, DEGREE)
+        moving = np.einsum("mdp,dp->mp", c, powers)
+        F = np.einsum("mp,mp->p", moving, moving)
         if self.sign:
-            F = np.where(moving[0] * self.sign > 0, F, 0)
+            F[moving[0] * self.sign <= 0] = 0
+        if peaks.doubted is not None:
+            doubted = np.flatnonzero(peaks.doubted.take(order))
+            none = doubted[~settled[doubted] | (_least_change(c, F, doubted) <= EQUAL)]
+            settled[none], F[none] = True, 0
         F[F < NOTHING] = 0
         if self.fixed:
-            c0 = np.einsum("np,np->p", self.still[:, None] * self.signs[pattern].T, y[:, row])
+            c0 = np.einsum("n,np->p", self.still, turned)
             moving = np.concatenate([c0[None], moving])
             F = np.where(F > 0, F + c0 * c0, 0)
-        tables = self._tables(u, edges, None if weights is None else weights[:, row])
+        unsure = np.zeros(0, dtype=np.intp)
+        chosen = np.arange(len(row))
+        if highest:
+            top = np.full(y.shape[1], -1.0)
+            np.maximum.at(top, row, F)
+            if rounded:
+                rise = c[0, 1] * self.sign
+                beyond = (node == 0) & (rise <= 0) | (node == last) & (rise >= 0)
+                wanting = ~settled & ~(beyond & (u == 0)) | (top[row] == 0)
+                if peaks.faint is not None:
+                    wanting |= peaks.faint.take(order)
+                unsure = np.unique(row[wanting])
+                top[unsure] = np.inf
+            chosen = np.flatnonzero(top[row] == F)
+        if len(chosen) < len(row):
+            row, node, pattern = (one.take(chosen) for one in (row, node, pattern))
+            u, F, converged = u.take(chosen), F.take(chosen), converged.take(chosen)
+            moving, powers = moving.take(chosen, axis=1), _powers(u, DEGREE)
+        powers = self.family.lift(powers, None if weights is None else weights[:, row])
+        tables = np.empty((self.of_u.shape[1], len(row)))
+        self._by_node(self.of_u, powers, node, tables)
+        amplitudes = self._amplitudes(moving, tables)
         return Maxima(
-            branch=self,
-            row=row,
-            pattern=pattern,
-            node=node,
-            u=u,
-            F=F,
-            c=moving,
-            amplitudes=self._amplitudes(moving, tables),
-            tables=tables,
-            converged=converged,
-            seen=seen,
+            self, row, pattern, node, u, F, moving, amplitudes, tables, converged, seen, unsure
         )
 
-    def _peaks(
-        self, lifted: Array, still: Array | None, floor: Array | None, room: Array
-    ) -> tuple[Index, Index, Array, Array, Array]:
-        """The maxima between nodes that may be the highest.
+    def _polynomials(self, turned: Array, weights: Array | None, node: Index) -> Array:
+        """Shares (m, degree+1, P) of the moving columns about the nodes, of curves (n, P)."""
+        c: Array = scratch("polynomials", (self.of_y.shape[1], len(node)))
+        self._by_node(self.of_y, self.family.lift(turned, weights), node, c)
+        return c.reshape(self.p - self.fixed, DEGREE + 1, len(node))
 
-        A maximum lies where the slope at one node is upwards and at the next is not.
+    def _by_node(self, tables: Array, right: Array, node: Index, result: Array) -> None:
+        """tables[k] @ right[:, of node k] into `result`, for columns sorted by node."""
+        edges = np.searchsorted(node, np.arange(len(tables) + 1))
+        for k in np.flatnonzero(np.diff(edges)):
+            at = slice(edges[k], edges[k + 1])
+            product(tables[k], right[:, at], result[:, at])
+
+    def _polish(
+        self, c: Array, u: Array, low: Array, high: Array, bracketed: bool
+    ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+        """The maximum of |c(u)|², or of the one share, within a bracket, by Newton steps.
 
         Returns
         -------
-        column, row : ndarray (P,)
-            The nearer node, and the curve.
         u : ndarray (P,)
-            Where it is, about, as seen from that node.
-        bracket : ndarray (2, P)
-            Between what it is for certain.
-        seen : ndarray (V,)
+        converged : ndarray of bool (P,)
+        settled : ndarray of bool (P,)
+            Whether the slope vanishes there; not so where the bracket ends and it still rises.
         """
-        height, slope, other, more = room[:, :, : lifted.shape[1]]
-        _product(self.columns[0, 0], lifted, height)
-        _product(self.columns[1, 0], lifted, slope)
-        score = height
-        if self.by_share:
-            if floor is not None:
-                floor = np.sqrt(np.maximum(floor - (0 if still is None else still[0]), 0))
-        else:
-            if self.sign:
-                score = np.maximum(height, 0, out=other)
-            else:  # half the slope of F
-                slope *= height
-            score *= score
-            for value, change in zip(self.columns[0, 1:], self.columns[1, 1:], strict=True):
-                _product(value, lifted, other)
-                _product(change, lifted, more)
-                more *= other
-                slope += more
-                other *= other
-                score += other
-            if still is not None:
-                for k, first, last in self.runs:
-                    score[first:last] += still[k]
-        seen = score.max(axis=0, initial=0)
-        least = seen if floor is None else floor
-        rises = slope > 0
-        rises[self.empty] = self.empty_rises[:, None]
-        near = score >= least - self.column_slack.max()
-        peak = rises[:-1] > rises[1:]
-        if not self.sign:
-            peak |= _hidden(score, slope)
-        peak &= near[:-1] | near[1:]
-        where = np.flatnonzero(peak)
-        V = lifted.shape[1]
-        column = where // V
-        row = where - column * V
-        before, after = score[column, row], score[column + 1, row]
-        keep = np.maximum(before, after) + self.column_slack[column] >= least[row]
-        keep &= (self.column_node[column] >= 0) | (self.column_node[column + 1] >= 0)
-        column, row = column[keep], row[keep]
-        # With one column the maxima of F are those of c.
-        before, after = height[column, row], height[column + 1, row]
-        up, down = slope[column, row], slope[column + 1, row]
-        if not self.sign:
-            up, down = 2 * up, 2 * down
-        # The cubic through both values and slopes: Newton starts next to the top.
-        a, b = _cubic(before, after, up, down)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = 2 * up / (np.sqrt(np.maximum(b * b - 4 * a * up, 0)) - b)
-            turn = -b / (2 * a)
-        t = np.where((t >= 0) & (t <= 1), t, 0.5)
-        # At a bound of T one of the two columns is empty, and there is nothing to polish.
-        first, last = self.column_node[column] < 0, self.column_node[column + 1] < 0
-        right = ((t > 0.5) & ~last) | first
-        # Of a hidden pair the maximum is the one before the turn if both nodes rise, else after it.
-        bracket = np.array([np.where((up < 0) & (down < 0), turn, 0.0), np.ones(len(t))])
-        bracket[1] = np.where((up > 0) & (down > 0), turn, 1.0)
-        bracket -= right
-        bracket[:, first | last] = 0
-        u = np.where(first | last, 0.0, np.where(right, t - 1, t))
-        return column + right, row, u, bracket, seen * (not self.by_share)
+        polynomials = (c, *_derivatives(c))
+        with np.errstate(all="ignore"):
+            if self.sign:  # from the cubic about the node: u may hang on how scores were rounded
+                up, bent, skew = (self.sign * k * c[0, k] for k in (1, 2, 3))
+                top = 2 * up / (np.sqrt(bent * bent - 4 * up * skew) - bent)
+                u = np.where((top >= low) & (top <= high), top, (low + high) / 2)
+            at = u
+            for _ in range(_PLAIN_STEPS):
+                slope, bend = self._slope(*polynomials, at)
+                step = slope / bend
+                at = at - step
+            plain = (bend < 0) & (np.abs(step) * self.h <= _SQUARES)
+        plain &= (at >= low) & (at <= high)
+        converged, settled = plain.copy(), plain.copy()
+        rest = np.flatnonzero(~plain)
+        if bracketed:  # most of these brackets were doubts, and hold none
+            ends = low[rest], high[rest]
+            values, firsts, seconds = _some(polynomials, rest)
+            sides = [self._slope(values, firsts, seconds, end)[0] for end in ends]
+            held = (sides[0] > 0) & (sides[1] < 0) | (ends[0] == ends[1])
+            at[rest[~held]] = u[rest[~held]]
+            rest = rest[held]
+        if not rest.size:
+            return at, converged, settled
+        at[rest], converged[rest], settled[rest] = self._halved(
+            *_some((*polynomials, u, low, high), rest)
+        )
+        return at, converged, settled
 
-    def _polish(
-        self, c: Array, u: Array, low: Array, high: Array
-    ) -> tuple[Array, NDArray[np.bool_]]:
-        """The maximum of |c(u)|², or of the one share, within a bracket, by Newton steps."""
-        result, done = u.copy(), np.zeros(len(u), dtype=bool)
-        active = np.arange(len(u))
-        at = u
+    def _halved(
+        self, c: Array, first: Array, second: Array, u: Array, low: Array, high: Array
+    ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+        """As :meth:`_polish`, by Newton steps that stay within a bracket, or else by halving it."""
+        result, active = u.copy(), np.arange(len(u))
+        converged, settled = np.zeros((2, len(u)), dtype=bool)
         for _ in range(MAX_STEPS):
             if not active.size:
                 break
-            slope, bend = self._slope(c, at)
-            low = np.where(slope > 0, at, low)
-            high = np.where(slope < 0, at, high)
+            slope, bend = self._slope(c, first, second, u)
+            low = np.where(slope > 0, u, low)
+            high = np.where(slope < 0, u, high)
             with np.errstate(divide="ignore", invalid="ignore"):
-                step = at - slope / bend
-            inside = (bend < 0) & (step >= low) & (step <= high)
-            step = np.where(inside, step, (low + high) / 2)
-            step = np.where(slope == 0, at, step)
+                newton = np.where(slope == 0, u, u - slope / bend)
+            inside = (bend < 0) & (newton >= low) & (newton <= high)
+            step = np.where(inside, newton, (low + high) / 2)
+            near = np.abs(newton - u) * self.h <= _SQUARES
+            moved = (np.abs(step - u) * self.h > STEP) & ~(inside & near)
+            settled[active] = inside | near
             result[active] = step
-            moved = np.abs(step - at) * self.h > STEP
-            done[active] = ~moved
-            at = step
-            # Few are left after three steps: take them along alone.
-            if np.count_nonzero(moved) < 0.7 * len(at):
-                active, low, high, at = active[moved], low[moved], high[moved], at[moved]
-                c = c[:, :, moved]
-        return result, done
+            converged[active] = ~moved
+            left = np.flatnonzero(moved)
+            active = active.take(left)
+            low, high, u = (one.take(left) for one in (low, high, step))
+            c, first, second = (one.take(left, axis=-1) for one in (c, first, second))
+        return result, converged, settled
 
-    def _slope(self, c: Array, u: Array) -> tuple[Array, Array]:
+    def _slope(self, c: Array, first: Array, second: Array, u: Array) -> tuple[Array, Array]:
         """Half the slope of F and how it bends, or those of the one share."""
+        powers = _powers(u, DEGREE)
+        slope = np.einsum("mdp,dp->mp", first, powers[:-1])
+        bend = np.einsum("mdp,dp->mp", second, powers[:-2])
         if self.sign:
-            _, slope, bend = _horner_2(c[0], u)
-            return slope * self.sign, bend * self.sign
-        slope, bend = np.zeros(len(u)), np.zeros(len(u))
-        for one in c:
-            value, first, second = _horner_2(one, u)
-            slope += value * first
-            bend += first * first + value * second
-        return slope, bend
+            return slope[0] * self.sign, bend[0] * self.sign
+        value = np.einsum("mdp,dp->mp", c, powers)
+        bend = np.einsum("mp,mp->p", slope, slope) + np.einsum("mp,mp->p", value, bend)
+        return np.einsum("mp,mp->p", value, slope), bend
 
     # --- what follows from the maximum -----------------------------------------------------------
-
-    def _tables(self, u: Array, edges: Index, weights: Array | None) -> Array:
-        """Tables at u: R̂⁻¹, Â⁺Â' (p×p each), bend (m×m), log norms and their slope (p each)."""
-        powers = np.ones((DEGREE + 1, u.size))
-        for d in range(DEGREE):
-            np.multiply(powers[d], u, out=powers[d + 1])
-        return _by_node(self.of_u, self.family.lift(powers, weights), edges)
 
     def _amplitudes(self, c: Array, tables: Array) -> Array:
         """Amplitudes (p, P), in the order of the basis."""
@@ -283,11 +292,20 @@ class Branch(Tables):
             return a * self.mix[:, None]
         return a[np.argsort(self.order)]
 
-    def covariance(self, found: Maxima, chosen: Index, s2: Array, scale: Array) -> Array:
-        """(JᵀJ)⁻¹·s² of (T, amplitudes), (1+p, 1+p, V), by blocks: T from dA/dT·a outside A."""
+    def silent(self, found: Maxima) -> NDArray[np.bool_]:
+        """Whether T changes nothing any more where the maximum is, so that the bound is as good."""
+        bend = found.tables[self.widths[1] : self.widths[2]]
+        m = self.p - self.fixed
+        moving = found.c[self.fixed :]
+        told = np.einsum("ip,ijp,jp->p", moving, bend.reshape(m, m, -1), moving)
+        silent: NDArray[np.bool_] = told <= SILENT
+        return silent
+
+    def covariance(self, found: Maxima, s2: Array, scale: Array) -> Array:
+        """(JᵀJ)⁻¹·s² of (T, amplitudes), (1+p, 1+p, P), by blocks: T from dA/dT·a outside A."""
         p, m = self.p, self.p - self.fixed
-        c, tables = found.c[:, chosen], found.tables[:, chosen]
-        inverse, pull, bend, log_norm, norm_slope = np.split(tables, self.widths)
+        c = found.c
+        inverse, pull, bend, log_norm, norm_slope = np.split(found.tables, self.widths)
         inverse, pull = inverse.reshape(p, p, -1), pull.reshape(p, p, -1)
         bend = bend.reshape(m, m, -1)
         a = [sum(inverse[i, j] * c[j] for j in range(i, p)) for i in range(p)]
@@ -297,8 +315,8 @@ class Branch(Tables):
             var_u = s2 / information
         drift = [sum(pull[i, j] * a[j] for j in range(p)) + norm_slope[i] * a[i] for i in range(p)]
         unit = [np.exp(-log_norm[i]) * scale for i in range(p)]
-        dT_du = self.T(found.node[chosen], found.u[chosen]) * self.h
-        result = np.empty((1 + p, 1 + p, len(chosen)))
+        dT_du = self.T(found.node, found.u) * self.h
+        result = np.empty((1 + p, 1 + p, len(s2)))
         result[0, 0] = var_u * dT_du**2
         for i in range(p):
             result[0, 1 + i] = result[1 + i, 0] = -var_u * drift[i] * unit[i] * dT_du
@@ -313,9 +331,9 @@ class Branch(Tables):
         mixed: Array = np.einsum("ia,jb,abv->ijv", spread, spread, result)
         return mixed
 
-    def residual(self, y: Array, found: Maxima, chosen: Index, b: Array | None) -> Array:
-        """Σ(y − Q Qᵀy)² of curves (n, V) without the cancellation of |y|² − |Qᵀy|²."""
-        log_T = self.log_T[found.node[chosen]] + self.h * found.u[chosen]
+    def residual(self, y: Array, found: Maxima, b: Array | None) -> Array:
+        """Σ(y − Q Qᵀy)² of curves (n, P) without the cancellation of |y|² − |Qᵀy|²."""
+        log_T = self.log_T[found.node] + self.h * found.u
         if b is None:
             columns = self.basis_at(log_T, np.ones(1))[0]
         else:
@@ -324,72 +342,41 @@ class Branch(Tables):
                 [self.basis_at(np.array([t]), np.array([one]))[0] for t, one in pairs]
             )
         Q = orthonormal(columns[..., self.order])[0]
-        turned = y.T * self.signs[found.pattern[chosen]]
+        turned = y.T * self.signs[found.pattern]
         c = np.einsum("vnp,vn->vp", Q, turned)
         result: Array = ((turned - np.einsum("vnp,vp->vn", Q, c)) ** 2).sum(axis=1)
         return result
 
 
-def _cubic(before: Array, after: Array, up: Array, down: Array) -> tuple[Array, Array]:
-    """a, b of the slope a·t² + b·t + up of the cubic through two values and slopes, t = 0 … 1."""
-    fall = 6 * (before - after)
-    return fall + 3 * (up + down), -fall - 4 * up - 2 * down
+def _least_change(c: Array, F: Array, place: Index) -> Array:
+    """How much F is from |c(u)|² at the node and at its neighbours, at least."""
+    about = np.array([-1, 0, 1]) ** np.arange(DEGREE + 1)[:, None]
+    there: Array = np.einsum("mdp,dk->mkp", c[:, :, place], about)
+    change: Array = np.abs((there**2).sum(axis=0) - F[place]).min(axis=0)
+    return change
 
 
-def _hidden(score: Array, slope: Array) -> NDArray[np.bool_]:
-    """Where a maximum may hide beside a minimum between two nodes that rise, or fall, both.
-
-    There the slope of the cubic through them comes near to 0, or crosses it twice.
-    """
-    up, down = 2 * slope[:-1], 2 * slope[1:]
-    a, b = _cubic(score[:-1], score[1:], up, down)
-    way = np.sign(up)
-    inside = (up * down > 0) & (a * way > 0) & (b * way < 0) & (np.abs(b) < 2 * np.abs(a))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = way * (up - b * b / (4 * a))
-    found: NDArray[np.bool_] = inside & (least < NEAR * np.minimum(np.abs(up), np.abs(down)))
-    return found
+def _some(arrays: Sequence[Array], rows: Index) -> Iterator[Array]:
+    return (one.take(rows, axis=-1) for one in arrays)
 
 
-def _product(left: Array, right: Array, out: Array) -> None:
-    """Left @ right into `out`, in pieces of one thread's work."""
-    step = max(_ONE_THREAD // left.size, 16)
-    for start in range(0, right.shape[1], step):
-        at = slice(start, start + step)
-        np.matmul(left, right[:, at], out=out[:, at])
+def _powers(u: Array, degree: int) -> Array:
+    """1, u, u², … (degree+1, P), in few long steps."""
+    powers: Array = scratch("powers", (degree + 1, len(u)))
+    powers[0] = 1
+    powers[1] = u
+    known = 2
+    while known <= degree:
+        some = min(known - 1, degree + 1 - known)
+        np.multiply(powers[1 : 1 + some], powers[known - 1], out=powers[known : known + some])
+        known += some
+    return powers
 
 
-def _by_node(tables: Array, right: Array, edges: Index) -> Array:
-    """tables[k] @ right[:, of node k], for columns sorted by node."""
-    result = np.empty((tables.shape[1], right.shape[1]))
-    step = max(_ONE_THREAD // tables[0].size, 16)
-    for k in np.flatnonzero(np.diff(edges)):
-        for start in range(edges[k], edges[k + 1], step):
-            at = slice(start, min(start + step, edges[k + 1]))
-            np.matmul(tables[k], right[:, at], out=result[:, at])
-    return result
-
-
-def _horner(coefficients: Array, u: Array) -> Array:
-    """A polynomial with coefficients (degree+1, V) at u (V,)."""
-    value: Array = coefficients[-1] * u
-    for one in coefficients[-2:0:-1]:
-        value += one
-        value *= u
-    value += coefficients[0]
-    return value
-
-
-def _horner_2(coefficients: Array, u: Array) -> tuple[Array, Array, Array]:
-    """A polynomial and its first two derivatives."""
-    value = coefficients[-1].copy()
-    first, half_second = np.zeros_like(u), np.zeros_like(u)
-    for one in coefficients[-2::-1]:
-        half_second *= u
-        half_second += first
-        first *= u
-        first += value
-        value *= u
-        value += one
-    half_second *= 2
-    return value, first, half_second
+def _derivatives(c: Array) -> tuple[Array, Array]:
+    """Coefficients of the first and the second derivative of polynomials (m, degree+1, P)."""
+    degree = np.arange(1, c.shape[1])[:, None]
+    m, count, P = c.shape
+    first = np.multiply(c[:, 1:], degree, out=scratch("first", (m, count - 1, P)))
+    second = np.multiply(first[:, 1:], degree[:-1], out=scratch("second", (m, count - 2, P)))
+    return first, second

@@ -20,6 +20,7 @@ Arrays only: nothing here knows of images or MRI.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -30,7 +31,8 @@ from numpy.typing import NDArray
 
 from .errors import FitError, InputError
 from .maps import Status
-from .projection import Branch, Maxima
+from .projection import ROUNDED, Branch, Maxima
+from .scratch import scratch
 from .tables import Basis
 
 Array = NDArray[np.float64]
@@ -41,7 +43,7 @@ Engine = Literal["numpy", "compiled"]
 CHUNK = 16384
 _LARGE = 1 << 21  # curves from which the compiled engine pays
 _NO_SPREAD = 1e-24  # share of Σ w·y² that rounding alone leaves of Σ w·(y − mean)²
-_NOTHING = 1e-14  # share of |y|² that is rounding
+_CANCELS = 1e-3  # below this share of it, sums are made anew and not by difference
 _EXACT_RSS = 1e-6  # below this share of |y|², RSS is summed from residuals, not by difference
 
 
@@ -182,7 +184,7 @@ class Solver:
 
             branches = [self.free, *self.edges]
             self._search = Search(
-                branches, self._flat, ratio, self._weights, _EXACT_RSS, _NOTHING, _NO_SPREAD
+                branches, self._flat, ratio, self._weights, _EXACT_RSS, ROUNDED, _NO_SPREAD
             )
 
     @property
@@ -194,9 +196,13 @@ class Solver:
 
     def __call__(self, curves: NDArray[np.floating], b: Array | None = None) -> Solution:
         """Fit curves (V, n), in the order of the basis' points; V of any size; b (V,) of each."""
-        chunk = self._chunk if self._search is None else self._compiled_chunk
+        if self._search is not None:
+            return self._compiled(curves, b)
+        return self._by_chunks(curves, b)
+
+    def _by_chunks(self, curves: NDArray[np.floating], b: Array | None) -> Solution:
         parts = [
-            chunk(curves[i : i + CHUNK], None if b is None else b[i : i + CHUNK])
+            self._chunk(curves[i : i + CHUNK], None if b is None else b[i : i + CHUNK])
             for i in range(0, max(len(curves), 1), CHUNK)
         ]
         if len(parts) == 1:
@@ -205,18 +211,25 @@ class Solver:
             *(np.concatenate([getattr(p, f) for p in parts]) for f in Solution.__slots__)
         )
 
-    def _compiled_chunk(self, curves: NDArray[np.floating], b: Array | None) -> Solution:
-        """As :meth:`_chunk`, by `relaxometry.compiled`."""
-        result = Solution.empty(len(curves), len(self.free.order), np.zeros(len(curves), np.uint8))
-        again = self._search(curves, b, tuple(getattr(result, f) for f in Solution.__slots__))
+    def _compiled(self, curves: NDArray[np.floating], b: Array | None) -> Solution:
+        """As :meth:`_by_chunks`, by `relaxometry.compiled`."""
+        V, p = len(curves), len(self.free.order)
+        # Curves last: what is worked on in one go lies in one row.
+        T, rss, rsquared = (np.empty(V) for _ in range(3))
+        amplitudes, covariance = np.empty((p, V)), np.empty((1 + p, 1 + p, V))
+        status = np.empty(V, dtype=np.uint8)
+        again = self._search(curves, b, (T, amplitudes, covariance, rss, rsquared, status))
+        result = Solution(T, amplitudes.T, covariance.transpose(2, 0, 1), rss, rsquared, status)
         if again.size:
-            result.put(again, self._chunk(curves[again], None if b is None else b[again]))
+            result.put(again, self._by_chunks(curves[again], None if b is None else b[again]))
         return result
 
     def _chunk(self, curves: NDArray[np.floating], b: Array | None) -> Solution:
-        y = curves.T.astype(np.float64, order="C")
+        # In memory curve by curve: where they are reordered, each is taken as a whole.
+        y = scratch("curves", curves.shape).T
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            square = (y * y).sum(axis=0)
+            y[:] = curves.T
+            square = np.einsum("nv,nv->v", y, y)
         finite = np.isfinite(square)
         peak = np.ones(len(square))
         odd = ~(finite & (square > 1e-200))
@@ -225,54 +238,64 @@ class Solver:
             y[:, ~finite] = 0
             peak[odd] = np.maximum(np.abs(y[:, odd]).max(axis=0), np.finfo(float).tiny)
             y /= peak
-            square = (y * y).sum(axis=0)
+            square = np.einsum("nv,nv->v", y, y)
         if b is not None:
             usable = np.isfinite(b) & (b > 0)
             finite &= usable
             b = np.where(usable, b, 1.0)
         signal = finite & (square > 0)
-        root = np.sqrt(self._weights)[:, None]
-        weighted = y * root
-        length = np.sqrt((weighted**2).sum(axis=0))
+        root = np.sqrt(self._weights)
+        if (self._weights != 1).any():
+            y *= root[:, None]
+            square = np.einsum("nv,nv->v", y, y)
+        length = np.sqrt(square)
         signal &= length > 0
-        weighted /= np.where(signal, length, 1.0)
+        y *= 1 / np.where(signal, length, 1.0)
         scale = peak * length
 
         best = _Best(y.shape[1])
         rows = np.flatnonzero(signal)
         whole = len(rows) == len(signal)
-        unit = weighted if whole else weighted[:, rows]
+        unit = y if whole else y[:, rows]
         top = np.zeros(len(signal))
         if rows.size:
             shares = None if b is None else self.free.family.weights(b if whole else b[rows])
-            free = self.free.maxima(unit, shares)
-            best.offer(rows, free, self._feasible(free))
-            np.maximum.at(top, rows[free.row], free.F)
-            top[rows] = np.maximum(top[rows], free.seen - _NOTHING)
+            for free in self.free.maxima(unit, shares):
+                best.offer(rows, free, self._feasible(free))
+                np.maximum.at(top, rows[free.row], free.F)
+                top[rows] = np.maximum(top[rows], free.seen - ROUNDED)
         if self._ratio is not None or self.edges:
             # The unbounded optimum is out of bounds.
             left = np.flatnonzero((top > best.F) | (signal & (best.F == 0)))
             if left.size:
-                unit = weighted[:, left]
+                unit = y[:, left]
                 for edge in self.edges:
                     shares = None if b is None else edge.family.weights(b[left])
-                    found = edge.maxima(unit, shares)
-                    best.offer(left, found, found.F > 0)
+                    for found in edge.maxima(unit, shares):
+                        best.offer(left, found, found.F > 0)
                 shares = None if b is None else self.free.family.weights(b[left])
-                every = self.free.maxima(unit, shares, floor=best.F[left])
-                best.offer(left, every, self._feasible(every))
+                for every in self.free.maxima(unit, shares, floor=best.F[left]):
+                    best.offer(left, every, self._feasible(every))
                 self._leave_edges(unit, shares, left, best)
                 if len(self._flat):
                     reach = np.abs(self._flat @ unit).max(axis=0) ** 2
-                    best.withdraw(left[best.F[left] <= reach + _NOTHING])
-        solution = self._finish(weighted, scale, b, best)
+                    best.withdraw(left[best.F[left] <= reach + ROUNDED])
+        solution = self._finish(y, scale, b, best)
         solution.status[~finite] = Status.NON_FINITE
-        mean = (self._weights @ y) / self._weights.sum()
-        spread = (self._weights @ (y - mean) ** 2) * peak**2
+        spread = self._spread(y)
         with np.errstate(divide="ignore", invalid="ignore"):
-            told = spread > _NO_SPREAD * (self._weights @ y**2) * peak**2
-            solution.rsquared[:] = np.where(told, 1 - solution.rss / spread, np.nan)
+            rsquared = 1 - solution.rss / (spread * scale**2)
+        solution.rsquared[:] = np.where(spread > _NO_SPREAD, rsquared, np.nan)
         return solution
+
+    def _spread(self, y: Array) -> Array:
+        """Σ w·(y − mean)² of curves (n, V), weighted already and of unit length."""
+        root = np.sqrt(self._weights)
+        mean = root @ y / self._weights.sum()
+        spread: Array = 1 - mean * mean * self._weights.sum()
+        alike = np.flatnonzero(spread < _CANCELS)
+        spread[alike] = ((y[:, alike] - root[:, None] * mean[alike]) ** 2).sum(axis=0)
+        return spread
 
     def _leave_edges(
         self, unit: Array, shares: Array | None, left: NDArray[np.intp], best: _Best
@@ -281,7 +304,7 @@ class Solver:
 
         What is found so lies next to the edge, hidden from the table by a minimum beside it.
         """
-        for code, found in enumerate(best.offers):
+        for code, (_, found) in enumerate(best.offers):
             if found.branch.mix is None:
                 continue
             place = np.flatnonzero(best.offer_of[left] == code)
@@ -305,35 +328,32 @@ class Solver:
         status = np.full(V, Status.LOW_SIGNAL, dtype=np.uint8)
         T, rss = np.full(V, np.nan), np.full(V, np.nan)
         amplitudes, covariance = np.full((p, V), np.nan), np.full((1 + p, 1 + p, V), np.nan)
-        for code, found in enumerate(best.offers):
+        for rows, found in best.chosen():
             branch = found.branch
-            rows = np.flatnonzero(best.offer_of == code)
-            if not rows.size:
-                continue
-            chosen = best.index[rows]
-            node, u = found.node[chosen], found.u[chosen]
-            left = 1.0 - found.F[chosen]
+            left = 1.0 - found.F
             close = np.flatnonzero(left < _EXACT_RSS)
             if close.size:
                 at = rows[close]
                 left[close] = branch.residual(
-                    unit[:, at], found, chosen[close], None if b is None else b[at]
+                    unit[:, at], found.take(close), None if b is None else b[at]
                 )
-            T[rows] = branch.T(node, u)
-            amplitudes[:, rows] = found.amplitudes[:, chosen] * scale[rows]
+            T[rows] = branch.T(found.node, found.u)
+            amplitudes[:, rows] = found.amplitudes * scale[rows]
             rss[rows] = left * scale[rows] ** 2
             free_points = n - 1 - branch.p
             if free_points > 0:
-                covariance[:, :, rows] = branch.covariance(
-                    found, chosen, left / free_points, scale[rows]
-                )
-            converged = found.converged[chosen]
-            at_bound = branch.at_bound(node, u)
-            state = np.where(converged, Status.OK, Status.NOT_CONVERGED)
-            state[converged & (branch is not self.free)] = Status.AT_EDGE
+                covariance[:, :, rows] = branch.covariance(found, left / free_points, scale[rows])
+            silent = branch.silent(found)
+            at_bound = branch.at_bound(found.node, found.u) | silent
+            if silent.any():
+                low = found.node[silent] * 2 < len(branch.log_T)
+                T[rows[silent]] = np.exp(np.where(low, branch.log_T[0], branch.log_T[-1]))
+            state = np.where(found.converged, Status.OK, Status.NOT_CONVERGED)
+            if branch is not self.free:
+                state[found.converged] = Status.AT_EDGE
             state[at_bound] = Status.AT_BOUND
             status[rows] = state
-            covariance[:, :, rows[at_bound | ~converged]] = np.nan
+            covariance[:, :, rows[at_bound | ~found.converged]] = np.nan
         return Solution(
             T, amplitudes.T, covariance.transpose(2, 0, 1), rss, np.full(V, np.nan), status
         )
@@ -344,7 +364,7 @@ class _Best:
 
     def __init__(self, V: int) -> None:
         self.F = np.zeros(V)
-        self.offers: list[Maxima] = []
+        self.offers: list[tuple[NDArray[np.intp], Maxima]] = []
         self.offer_of, self.index = np.full(V, -1), np.zeros(V, dtype=np.intp)
 
     def withdraw(self, rows: NDArray[np.intp]) -> None:
@@ -355,13 +375,19 @@ class _Best:
     def offer(self, rows: NDArray[np.intp], found: Maxima, allowed: NDArray[np.bool_]) -> None:
         """Candidates whose row counts in `rows`, a selection of the curves."""
         row = rows[found.row]
-        chosen = np.flatnonzero(allowed & (self.F[row] < found.F))
-        # The last write per row wins, so rivals for a row are written in order of F.
-        rivals = np.bincount(row[chosen], minlength=len(self.F))[row[chosen]] > 1
-        alone, several = chosen[~rivals], chosen[rivals]
-        several = several[np.argsort(found.F[several], kind="stable")]
-        chosen = np.concatenate([alone, several])
+        # Of equals that which was offered first, whatever rounding makes of them.
+        F = np.where(allowed & (self.F[row] + ROUNDED < found.F), found.F, 0)
+        np.maximum.at(self.F, row, F)
+        chosen = np.flatnonzero((F > 0) & (self.F[row] == F))
         row = row[chosen]
-        self.F[row] = found.F[chosen]
         self.offer_of[row], self.index[row] = len(self.offers), chosen
-        self.offers.append(found)
+        self.offers.append((rows, found))
+
+    def chosen(self) -> Iterator[tuple[NDArray[np.intp], Maxima]]:
+        """What was best of each offer, with the curves (counted from the first) it is best for."""
+        for code, (rows, found) in enumerate(self.offers):
+            row = rows[found.row]
+            mine = (self.offer_of[row] == code) & (self.index[row] == np.arange(len(row)))
+            chosen = np.flatnonzero(mine)
+            if chosen.size:
+                yield row[chosen], found.take(chosen)

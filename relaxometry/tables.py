@@ -7,10 +7,12 @@ the curves.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.chebyshev import cheb2poly
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from .errors import FitError
@@ -21,7 +23,7 @@ Index = NDArray[np.intp]
 Basis = Callable[[Array, float], Array]
 
 DEGREE = 11
-_NODES, _MOST_NODES = 48, 768
+_NODES, _MOST_NODES = 49, 769  # odd, so that every second one may do
 _FAMILY_NODES, _MOST_FAMILY_NODES = 6, 48
 _TABLE_ERROR = 1e-12  # of Q; rounding alone leaves 1e-13
 _CONSTANT = 1e-13
@@ -60,7 +62,7 @@ class Family:
         """ℓ ⊗ y, (J·n, V), for curves (n, V) with weights ℓ (J, V)."""
         if weights is None:
             return y
-        lifted: Array = (weights[:, None] * y).reshape(-1, y.shape[1])
+        lifted: Array = (weights[:, None] * y).reshape(len(weights) * len(y), y.shape[1])
         return lifted
 
     def weights(self, b: Array) -> Array:
@@ -72,6 +74,15 @@ class Family:
         share[hit] = 1.0
         weights: Array = share / share.sum(axis=0)
         return weights
+
+
+class Scored(NamedTuple):
+    """Columns by which curves are scored, and what is between two of them: see `Tables`."""
+
+    columns: Array
+    share_slack: Array
+    cubic_slack: Array
+    runs: list[tuple[int, int, int]]
 
 
 class Tables:
@@ -132,7 +143,7 @@ class Tables:
                     field="model",
                     expected="exponentials and the like, between bounds where they do not vanish",
                 )
-            error = self._tabulate(nodes * 4 // 3, Family(span, members if span else 1))
+            error = self._tabulate(nodes * 4 // 3 | 1, Family(span, members if span else 1))
         if not self.flat:
             self._lay_out(cone)
 
@@ -152,12 +163,7 @@ class Tables:
         self.h = (self._high - self._low) / (nodes - 1)
         self.log_T = self._low + self.h * np.arange(nodes)
         degree = np.arange(DEGREE + 1)
-        angle = np.pi * (degree + 0.5) / (DEGREE + 1)
-        u = np.cos(angle)
-        to_chebyshev = np.cos(degree[:, None] * angle) * (2 - (degree == 0)[:, None]) / len(u)
-        to_powers = np.zeros((len(u), len(u)))
-        for k in degree:
-            to_powers[: k + 1, k] = cheb2poly(np.eye(len(u))[k, : k + 1])
+        u, to_chebyshev, to_powers = _interpolation()
 
         def polynomial(values: Array) -> Array:  # (J, nodes, samples, …) -> (J, nodes, degree+1, …)
             # In two steps: in one, the large numbers of the second would multiply rounding errors.
@@ -212,6 +218,11 @@ class Tables:
         slack = (first**2 + second) / 4
         # A maximum of the one moving share c itself is at most h²/8·|Q''| above its node.
         self.slack = np.stack([slack, second / 8])
+        # Between two nodes its slope is at most h⁴·√3/216·|Q⁽⁴⁾| off that of the cubic through both
+        # values and slopes (Birkhoff & Priver, J Math Phys 46:440 (1967)).
+        Q4 = at_samples(slope(slope(slope(slope(moving)))))
+        fourth = np.linalg.norm(Q4, axis=(-1, -2)).max(axis=(0, 2))
+        self.slope_slack = fourth * np.sqrt(3) / 216
         return self._error(moving)
 
     def _error(self, moving: Array) -> float:
@@ -268,9 +279,19 @@ class Tables:
         self.columns = np.ascontiguousarray(
             (at_nodes[:, self.column_node] * turned[:, None]).transpose(0, 2, 1, 3)
         )
-        slack = self.slack[int(self.by_share)][self.column_node]
-        slack[self.empty] = 0
-        self.column_slack = np.maximum(slack[:-1], slack[1:])
+        self.column_rises = np.array(rises)
+        slack = self.slack[:, self.column_node]
+        slack[:, self.empty] = 0
+        slack = np.maximum(slack[:, :-1], slack[:, 1:])
+        self.share_slack, self.column_slack = slack[1], slack[int(self.by_share)]
+        slack = self.slope_slack[self.column_node]
+        self.cubic_slack = np.maximum(slack[:-1], slack[1:])
+        self.fine = Scored(self.columns, self.share_slack, self.cubic_slack, self.runs)
+        self.coarse = _coarser(self.fine) if K == 1 and nodes % 2 else None
+
+    def rounding(self, dtype: DTypeLike) -> float:
+        """What rounding may add, at most, to the share of a curve of unit length."""
+        return float(8 * self.of_y.shape[2] * np.finfo(dtype).eps)
 
     @property
     def working_numbers(self) -> int:
@@ -285,6 +306,34 @@ class Tables:
         last = len(self.log_T) - 1
         bound: NDArray[np.bool_] = ((node == 0) & (u <= 0)) | ((node == last) & (u >= 0))
         return bound
+
+
+def _coarser(fine: Scored) -> Scored:
+    """Every second node of one run, with the first and the last.
+
+    What lies between two of them is seen from the one left out.
+    """
+    empty = fine.columns.shape[2] - 1
+    kept = np.r_[0, 1:empty:2, empty]
+    # Twice as far apart: 2² times as much for what goes with the square, 2⁴ times with the fourth.
+    slack, cubic_slack = (
+        np.r_[one[0], np.maximum(one[1:-1:2], one[2:-1:2]) * times, one[-1]]
+        for one, times in ((fine.share_slack, 4), (fine.cubic_slack, 16))
+    )
+    columns = fine.columns[:, :, kept] * np.array([1, 2])[:, None, None, None]
+    return Scored(columns, slack, cubic_slack, [(fine.runs[0][0], 1, len(kept) - 1)])
+
+
+@cache
+def _interpolation() -> tuple[Array, Array, Array]:
+    """Where polynomials are sampled; what makes of that Chebyshev series, of those powers."""
+    degree = np.arange(DEGREE + 1)
+    angle = np.pi * (degree + 0.5) / (DEGREE + 1)
+    to_chebyshev = np.cos(degree[:, None] * angle) * (2 - (degree == 0)[:, None]) / len(angle)
+    to_powers = np.zeros((len(angle), len(angle)))
+    for k in degree:
+        to_powers[: k + 1, k] = cheb2poly(np.eye(len(angle))[k, : k + 1])
+    return np.cos(angle), to_chebyshev, to_powers
 
 
 def orthonormal(columns: Array) -> tuple[Array, Array, Array]:
