@@ -6,17 +6,19 @@ delicate (no signal, hardly any noise) it leaves to the other engine.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import uniform
+from . import lanes, uniform
 from .kernels import COEFFICIENTS
 from .loops import ELSEWHERE, MOST, finish, follow, prepare
 from .maps import Status
 from .projection import Branch
+from .room import EIGHT, FOUR, LANES, WIDTH, aligned, room_for
 
 Array = NDArray[np.float64]
 
@@ -35,6 +37,7 @@ class Packed(NamedTuple):
     runs: NDArray[np.int64]  # (runs, 4): pattern, first node, last + 1, first column
     barred: Array  # (runs, node): 0 at the nodes of a run, far below any score elsewhere
     column_slack: Array
+    cubic_slack: Array
     rises: NDArray[np.bool_]  # of the empty columns
     of_y: Array  # (node·m, J·n, degree+1)
     of_u: Array  # (node, J·(degree+1), width)
@@ -69,6 +72,7 @@ def packed(branch: Branch) -> Packed:
         runs=np.array(runs, dtype=np.int64),
         barred=_filled(barred, -4.0),
         column_slack=branch.column_slack,
+        cubic_slack=branch.cubic_slack,
         rises=rises,
         of_y=_filled(branch.of_y.reshape(nodes * m, COEFFICIENTS, rows).transpose(0, 2, 1)),
         of_u=_filled(branch.of_u.transpose(0, 2, 1)),
@@ -85,7 +89,76 @@ def packed(branch: Branch) -> Packed:
     )
 
 
+class Abreast(NamedTuple):
+    """The tables of a branch with one moving column as :func:`relaxometry.lanes.fit` wants them.
+
+    The column is times its sign, so that shares are positive; points are filled up with zeros.
+    """
+
+    values: NDArray[np.float32]  # (node, n): the column at the nodes
+    slopes: NDArray[np.float32]
+    slack: NDArray[np.float32]  # (node − 1,): how much higher a share can be between two nodes
+    cubic_slack: NDArray[np.float32]  # how far off the slope of the cubic through them
+    rounding: np.float32
+    widest: float
+    of_y: Array  # (node, n/8, 8, WIDTH): coefficients, and the column that keeps its direction
+    of_u: Array  # (node, degree+1, WIDTH)
+    patterns: NDArray[np.int64]  # (runs,): points turned over
+    firsts: NDArray[np.int64]  # (runs,): first node
+    lasts: NDArray[np.int64]  # (runs,): last node + 1
+    lowest: NDArray[np.int64]  # (runs,): lowest node from this run on
+    signs: Array  # (runs, n/8, 8)
+    still: Array  # (n,): the column that keeps its direction; 0 without one
+    p: int
+    sign: int
+    order: NDArray[np.int64]
+    log_T: Array
+    h: float
+
+
+def abreast(branch: Branch) -> Abreast | None:
+    """The tables of a branch for many curves side by side; None where they are not for that."""
+    m = branch.p - branch.fixed
+    if m > 1 or not branch.sign or len(branch.family.b) > 1:
+        return None
+    nodes, n = len(branch.log_T), len(branch.still)
+    fours, eights = (-(-n // many) * many for many in (FOUR, EIGHT))
+    of_y = aligned((nodes, eights, WIDTH))
+    of_y[:, :n, :COEFFICIENTS] = branch.of_y.transpose(0, 2, 1) * branch.sign
+    of_y[:, :n, COEFFICIENTS] = branch.still * branch.fixed
+    of_u = aligned((nodes, COEFFICIENTS, WIDTH))
+    of_u[:, :, : branch.of_u.shape[1]] = branch.of_u.transpose(0, 2, 1)
+    patterns, begin, end = np.array(branch.runs).T
+    firsts = branch.column_node[begin]
+    signs = np.ones((len(patterns), eights))
+    signs[:, :n] = branch.signs[patterns]
+    slack = np.maximum(branch.slack[1, :-1], branch.slack[1, 1:]).astype(np.float32)
+    cubic_slack = np.maximum(branch.slope_slack[:-1], branch.slope_slack[1:])
+    return Abreast(
+        values=np.ascontiguousarray(of_y[:, :fours, 0], dtype=np.float32),
+        slopes=np.ascontiguousarray(of_y[:, :fours, 1], dtype=np.float32),
+        slack=slack,
+        cubic_slack=cubic_slack.astype(np.float32),
+        rounding=lanes.rounding_of(n),
+        widest=float(slack.max() + lanes.rounding_of(n)),
+        of_y=of_y.reshape(nodes, -1, EIGHT, WIDTH),
+        of_u=of_u,
+        patterns=patterns.copy(),
+        firsts=firsts,
+        lasts=branch.column_node[end - 1] + 1,
+        lowest=np.minimum.accumulate(firsts[::-1])[::-1].copy(),
+        signs=signs.reshape(len(patterns), -1, EIGHT),
+        still=branch.still * branch.fixed,
+        p=branch.p,
+        sign=branch.sign,
+        order=branch.order.astype(np.int64),
+        log_T=branch.log_T,
+        h=float(branch.h),
+    )
+
+
 def _whole(length: int) -> int:
+    """The length filled up to whole vectors."""
     return -(-length // _VECTOR) * _VECTOR
 
 
@@ -130,7 +203,7 @@ def state(branches: tuple[Packed, ...], V: int, p: int) -> State:
     )
 
 
-def room(b: Packed, n: int, p: int, members: int) -> tuple[Any, ...]:
+def working_arrays(b: Packed, n: int, p: int, members: int) -> tuple[Any, ...]:
     """Arrays that :func:`follow` works in."""
     runs, nodes = b.barred.shape
     return (
@@ -138,7 +211,7 @@ def room(b: Packed, n: int, p: int, members: int) -> tuple[Any, ...]:
         np.zeros((2, runs, nodes)),
         np.zeros(runs),
         np.zeros(runs),
-        np.zeros((MOST, 2), dtype=np.int64),
+        np.zeros((MOST, 3), dtype=np.int64),
         np.zeros((MOST, 3)),
         np.zeros((2, _whole(COEFFICIENTS))),
         np.zeros(2),
@@ -181,15 +254,29 @@ class Search:
         self._bounded = ratio is not None or len(branches) > 1
         self._ratio = np.array(ratio or (0.0, 0.0))
         self._exact_rss, self._nothing, self._no_spread = exact_rss, nothing, no_spread
-        self._spacing = None
-        if (weights == 1).all() and ratio is None and len(weights) > 2:
-            self._spacing = uniform.spacing_of(branches[0])
-            self._at_nodes = uniform.score_table(branches[0])
+        self._fit: Any = None
+        self._kept = threading.local()  # of each thread, since to make room anew takes its time
+        #: Nodes and runs for which `room_for` is to be made.
+        self._nodes, self._runs = len(branches[0].log_T), len(branches[0].runs)
+        if len(weights) > 1 + branches[0].p:
+            self._side_by_side(branches[0], ratio)
+
+    def _side_by_side(self, free: Branch, ratio: tuple[float, float] | None) -> None:
+        """Ready the loops that answer what is common, where there are any for these tables."""
+        # Sums run in another order here, so that a little more is left of them by rounding.
+        limits = 10 * self._exact_rss, self._no_spread
+        spacing = uniform.spacing_of(free) if (self._weights == 1).all() and not ratio else None
+        if spacing:
+            scored = uniform.scored_at(free)
+            self._nodes = len(scored[0])
+            self._fit, self._facts = uniform.fit, (*scored, *spacing, *limits)
+        elif (tables := abreast(free)) is not None:
+            self._fit, self._facts = lanes.fit, (tables, self._ratio, *limits)
 
     def __call__(
         self, curves: NDArray[np.floating], b: Array | None, result: tuple[NDArray[Any], ...]
     ) -> NDArray[np.intp]:
-        """Fit curves (V, n) with their b (V,) into the arrays of a `Solution`.
+        """Fit curves (V, n) with their b (V,) into the arrays of a `Solution`, curves last.
 
         Returns
         -------
@@ -197,47 +284,34 @@ class Search:
             Curves that are left to the other engine.
         """
         curves = np.ascontiguousarray(curves)
-        if self._spacing is None:
+        if self._fit is None:
             self._follow(curves, b, result)
             return np.flatnonzero(result[-1] == ELSEWHERE)
-        self._uniform(curves, result)
+        V, kept = len(curves), self._kept
+        if not hasattr(kept, "room"):
+            kept.room = room_for(curves.shape[1], self._nodes, self._runs)
+        room = kept.room
+        self._fit(curves, self._weights, *self._facts, room, result)
+        if tail := V % LANES:  # goes with copies of its last curve
+            rows = np.minimum(np.arange(V - tail, V - tail + LANES), V - 1)
+            parts = _taken(result, rows)
+            self._fit(curves[rows], self._weights, *self._facts, room, parts)
+            for array, part in zip(result, parts, strict=True):
+                array[..., V - tail :] = part[..., :tail]
         rest = np.flatnonzero(result[-1] == ELSEWHERE)
         if rest.size:
-            parts = tuple(array[rest] for array in result)
+            parts = _taken(result, rest)
             self._follow(curves[rest], None, parts)
             for array, part in zip(result, parts, strict=True):
-                array[rest] = part
-        return np.flatnonzero(result[-1] == ELSEWHERE)
-
-    def _uniform(self, curves: NDArray[np.floating], result: tuple[NDArray[Any], ...]) -> None:
-        V, n = curves.shape
-        room_for = uniform.room(n)
-        whole = V // uniform.LANES * uniform.LANES
-        assert self._spacing is not None
-        facts = (
-            *self._at_nodes,
-            float(self._branches[0].column_slack.max()) * uniform.EVERY**2,
-            *self._spacing,
-            10 * self._exact_rss,  # by difference here: ten times safer
-        )
-        # The loops are compiled for finite numbers.
-        finite = np.isfinite(curves).all(axis=1)
-        if not finite.all():
-            curves = np.where(finite[:, None], curves, 1)
-        uniform.fit(curves[:whole], *facts, *room_for, *(array[:whole] for array in result))
-        if whole < V:  # the last ones go with copies of the first of them
-            again = np.r_[np.arange(whole, V), np.full(whole + uniform.LANES - V, whole)]
-            parts = tuple(array[again] for array in result)
-            uniform.fit(curves[again], *facts, *room_for, *parts)
-            for array, part in zip(result, parts, strict=True):
-                array[whole:] = part[: V - whole]
-        result[-1][~finite] = ELSEWHERE
+                array[..., rest] = part
+        left: NDArray[np.intp] = rest[result[-1][rest] == ELSEWHERE]
+        return left
 
     def _follow(
         self, curves: NDArray[np.floating], b: Array | None, result: tuple[NDArray[Any], ...]
     ) -> None:
         """See `Solver._chunk`: the free maxima; where those are out of bounds, all others."""
-        (V, n), p = curves.shape, result[1].shape[1]
+        (V, n), p = curves.shape, len(result[1])
         members = [np.ones((1, 1)) for _ in self._tables]
         usable = np.ones(V, dtype=bool)
         if b is not None:
@@ -254,7 +328,7 @@ class Search:
         ) -> None:
             if rows.size:
                 tables, share = self._tables[k], members[k]
-                working = room(tables, n, p, share.shape[1])
+                working = working_arrays(tables, n, p, share.shape[1])
                 follow(tables, k, rows, y, share, floors, climbs, self._ratio, best, *working)
 
         signal = usable & ~elsewhere
@@ -280,3 +354,8 @@ class Search:
                 tables, k, best, length, spread, n, self._exact_rss, self._no_spread, scratch,
                 T, amplitudes, covariance, rss, rsquared, status,
             )  # fmt: skip
+
+
+def _taken(result: tuple[NDArray[Any], ...], rows: NDArray[np.intp]) -> tuple[NDArray[Any], ...]:
+    """Some of the curves; not by an index, which may leave them in another order in memory."""
+    return tuple(array.take(rows, axis=-1) for array in result)

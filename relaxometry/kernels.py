@@ -20,7 +20,17 @@ def _forget_older() -> None:
     It asks only whether the file of a function is the same; but others are written out in it.
     """
     here = Path(__file__).parent
-    names = ("kernels", "loops", "uniform", "projection", "tables")
+    names = [
+        "kernels",
+        "loops",
+        "room",
+        "lanes",
+        "uniform",
+        "peaks",
+        "projection",
+        "tables",
+        "maps",
+    ]
     sources = b"".join((here / f"{name}.py").read_bytes() for name in names)
     digest, mark = hashlib.sha256(sources).hexdigest(), here / "__pycache__" / "kernels.sha256"
     with suppress(OSError):  # a folder that cannot be written is not changed either
@@ -74,12 +84,14 @@ def product(table: Any, y: Any, out: Any) -> None:
 
 @inlined
 def one_less(share: Any, row: Any, twice: float, out: Any) -> None:
+    """A share with one point turned over."""
     for j in range(out.size):
         out[j] = share[j] - twice * row[j]
 
 
 @inlined
 def top_of_share(height: Any, barred: Any) -> float:
+    """The highest share of a run."""
     top = 0.0
     for j in range(height.size):
         top = max(top, height[j] + barred[j])
@@ -98,6 +110,7 @@ def top_of_square(height: Any, barred: Any) -> float:
 
 @inlined
 def top_of_squares(one: Any, other: Any, barred: Any) -> float:
+    """Of both shares together."""
     top = 0.0
     for j in range(one.size):
         top = max(top, one[j] * one[j] + other[j] * other[j] + barred[j])
@@ -142,7 +155,7 @@ def coefficients(
 
 @inlined
 def slope_at(sign: int, m: int, c: Any, u: float) -> Any:
-    """See `Branch.slope`."""
+    """See `Branch._slope`."""
     slope = 0.0
     bend = 0.0
     for k in range(m):
@@ -160,3 +173,18 @@ def slope_at(sign: int, m: int, c: Any, u: float) -> Any:
             slope += value * first
             bend += first * first + 2.0 * value * half_second
     return slope, bend
+
+
+@inlined
+def least_change(m: int, c: Any, F: float) -> float:
+    """How much F is from that at the node and at its neighbours, at least."""
+    least = 2.0
+    for place in range(-1, 2):
+        there = 0.0
+        for k in range(m):
+            value = c[k, COEFFICIENTS - 1]
+            for d in range(COEFFICIENTS - 2, -1, -1):
+                value = value * place + c[k, d]
+            there += value * value
+        least = min(least, abs(F - there))
+    return least

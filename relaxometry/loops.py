@@ -15,6 +15,7 @@ from .kernels import (
     coefficients,
     dot,
     exact,
+    least_change,
     one_less,
     product,
     quick,
@@ -25,10 +26,10 @@ from .kernels import (
     top_of_squares,
 )
 from .maps import Status
-from .projection import MAX_STEPS, NEAR, NOTHING, STEP
+from .projection import EQUAL, MAX_STEPS, NEAR, NOTHING, ROUNDED, SILENT, STEP
 
 _OK, _AT_BOUND, _AT_EDGE = int(Status.OK), int(Status.AT_BOUND), int(Status.AT_EDGE)
-_NOT_CONVERGED, _LOW_SIGNAL = int(Status.NOT_CONVERGED), int(Status.LOW_SIGNAL)
+_NOT_CONVERGED = int(Status.NOT_CONVERGED)
 ELSEWHERE = 255  #: status of curves left to the other engine
 MOST = 512  #: maxima followed for one curve; more than there are columns between two patterns
 
@@ -100,14 +101,13 @@ def follow(
         A `State`, changed in place. The others: of :func:`room`.
     """
     at_nodes, columns, runs, barred = b.at_nodes, b.columns, b.runs, b.barred
-    slack, rises = b.column_slack, b.rises
+    slack, cubic_slack, rises = b.column_slack, b.cubic_slack, b.rises
     of_y, of_u, still, order, mix = b.of_y, b.of_u, b.still, b.order, b.mix
     log_T, h, widest, fixed, sign = b.log_T, b.h, b.widest, b.fixed, b.sign
     by_share, on_edge = b.by_share, b.on_edge
     n, p, J = y.shape[1], order.size, members.shape[1]
     m = p - fixed
-    norms = 2 * p * p + m * m
-    one_share = sign != 0
+    norms, one_share = 2 * p * p + m * m, sign != 0
     for row in range(rows.size):
         v = rows[row]
         at = v if members.shape[0] > 1 else 0
@@ -124,12 +124,13 @@ def follow(
             slope, bend = slope_at(sign, m, c, u)
             found[0, 0] = node
             found[0, 1] = pattern
+            found[0, 2] = False
             brackets[0, 0] = u
             brackets[0, 1] = u if slope > 0.0 else (-1.0 if node > 0 else 0.0)
             brackets[0, 2] = (1.0 if node < log_T.size - 1 else 0.0) if slope > 0.0 else u
             number = 1
         else:
-            # Scores of all columns, and the highest of every run: see `Branch._peaks`. Pattern k
+            # Scores of all columns, and the highest of every run: see `peaks`. Pattern k
             # turns one more point over than pattern k − 1, so that it costs one row, not all.
             for k in range(m):
                 product(at_nodes[k], lifted, height[k, 0])
@@ -218,20 +219,25 @@ def follow(
                         else:
                             after = level
                             down = slope
-                    rising = up > 0.0 if left_is else rises[j + skip]
-                    going_on = down > 0.0 if right_is else rises[j + 1 + skip]
+                    # At the ends where it is flat: see `peaks._hold_ends`.
+                    held = not right_is and left_score >= least - EQUAL and abs(up) < EQUAL
+                    rising = up > 0.0 or held if left_is else rises[j + skip]
+                    held = not left_is and right_score >= least - EQUAL and abs(down) < EQUAL
+                    going_on = down > 0.0 and not held if right_is else rises[j + 1 + skip]
                     fall = 6.0 * (before - after)
                     a = fall + 3.0 * (up + down)
                     e = -fall - 4.0 * up - 2.0 * down
                     low = 0.0
                     far = 1.0
                     wanted = rising and not going_on
-                    if not wanted and not one_share and up * down > 0.0:
+                    doubted = False
+                    if not wanted and up * down > 0.0:
                         way = 1.0 if up > 0.0 else -1.0
                         turns = a * way > 0.0 and e * way < 0.0 and abs(e) < 2.0 * abs(a)
                         dip = way * (up - e * e / (4.0 * a)) if turns else 0.0
-                        if turns and dip < NEAR * min(abs(up), abs(down)):
-                            wanted = True
+                        allowed = NEAR * min(abs(up), abs(down))
+                        if turns and dip < (cubic_slack[j + skip] if one_share else allowed):
+                            wanted = doubted = True
                             if up > 0.0:
                                 far = -e / (2.0 * a)
                             else:
@@ -248,13 +254,14 @@ def follow(
                             u = 0.5
                             if abs(2.0 * up) < abs(root) and up * root > 0.0:
                                 u = 2.0 * up / root
-                            if u > 0.5:
+                            if j % 2 == 0:  # from the odd one: see `relaxometry.peaks`
                                 node = j + 1
                                 u -= 1.0
                                 low -= 1.0
                                 far -= 1.0
                         found[number, 0] = node
                         found[number, 1] = runs[r, 0]
+                        found[number, 2] = doubted
                         brackets[number, 0] = u
                         brackets[number, 1] = low
                         brackets[number, 2] = far
@@ -294,9 +301,9 @@ def follow(
                     value = value * u + c[k, d]
                 shares[fixed + k] = value
                 F += value * value
-            if one_share and shares[fixed] * sign <= 0.0:
+            if found[candidate, 2] and least_change(m, c, F) <= EQUAL:
                 continue
-            if F < NOTHING:
+            if (one_share and shares[fixed] * sign <= 0.0) or F < NOTHING:
                 continue
             if fixed:
                 share = 0.0
@@ -306,7 +313,8 @@ def follow(
                 F += share * share
             if branch == 0 and not floors and not climbs:
                 best.top[v] = max(best.top[v], F)
-            if not best.F[v] < F:
+            # Of equals the first, whatever rounding makes of them.
+            if not best.F[v] + (0.0 if best.branch[v] == branch else ROUNDED) < F:
                 continue
             for k in range(J):
                 power = members[at, k]
@@ -370,7 +378,7 @@ def finish(
     m = p - b.fixed
     order, mix, on_edge, fixed_columns = b.order, b.mix, b.on_edge, b.fixed
     pull, bend, norms = p * p, 2 * p * p, 2 * p * p + m * m
-    whole = covariance.shape[1]
+    whole = covariance.shape[0]
     for v in range(T.size):
         if best.branch[v] != branch:
             continue
@@ -380,12 +388,19 @@ def finish(
             continue
         scale, u, node = length[v], best.u[v], best.node[v]
         T[v] = best.T[v]
-        for i in range(amplitudes.shape[1]):
-            amplitudes[v, i] = best.amplitudes[v, i] * scale
+        for i in range(amplitudes.shape[0]):
+            amplitudes[i, v] = best.amplitudes[v, i] * scale
         rss[v] = left * scale * scale
         told = spread[v] > no_spread * scale * scale
         rsquared[v] = 1.0 - rss[v] / spread[v] if told else np.nan
-        if (node == 0 and u <= 0.0) or (node == last and u >= 0.0):
+        information = 0.0
+        for i in range(m):
+            for j in range(m):
+                both = best.shares[v, fixed_columns + i] * best.shares[v, fixed_columns + j]
+                information += both * best.tables[v, bend + i * m + j]
+        if information <= SILENT:
+            T[v] = np.exp(b.log_T[0] if 2 * node <= last else b.log_T[last])
+        if information <= SILENT or (node == 0 and u <= 0.0) or (node == last and u >= 0.0):
             status[v] = _AT_BOUND
             continue
         if not best.converged[v]:
@@ -397,14 +412,6 @@ def finish(
             continue
         s2 = left / free
         # (JᵀJ)⁻¹·s²: see `Branch.covariance`.
-        information = 0.0
-        for i in range(m):
-            for j in range(m):
-                information += (
-                    best.shares[v, fixed_columns + i]
-                    * best.tables[v, bend + i * m + j]
-                    * best.shares[v, fixed_columns + j]
-                )
         var_u = s2 / information
         dT = best.T[v] * h
         for i in range(p):
@@ -417,20 +424,20 @@ def finish(
                 drift += best.tables[v, pull + i * p + j] * scratch[0, j]
             scratch[1, i] = drift
             scratch[2, i] = np.exp(-best.tables[v, norms + i]) * scale
-        covariance[v, 0, 0] = var_u * dT * dT
+        covariance[0, 0, v] = var_u * dT * dT
         if on_edge:
             drift, unit = scratch[1, 0], scratch[2, 0]
             alone = best.tables[v, 0] * best.tables[v, 0] * s2
             block = (alone + var_u * drift * drift) * unit * unit
             for i in range(1, whole):
-                covariance[v, 0, i] = covariance[v, i, 0] = -var_u * drift * unit * dT * mix[i - 1]
+                covariance[0, i, v] = covariance[i, 0, v] = -var_u * drift * unit * dT * mix[i - 1]
                 for j in range(1, whole):
-                    covariance[v, i, j] = block * mix[i - 1] * mix[j - 1]
+                    covariance[i, j, v] = block * mix[i - 1] * mix[j - 1]
             continue
         for i in range(p):
             at = 1 + order[i]
             cross = -var_u * scratch[1, i] * scratch[2, i] * dT
-            covariance[v, 0, at] = covariance[v, at, 0] = cross
+            covariance[0, at, v] = covariance[at, 0, v] = cross
             for j in range(i, p):
                 other = 1 + order[j]
                 alone = 0.0
@@ -438,4 +445,4 @@ def finish(
                     alone += best.tables[v, i * p + k] * best.tables[v, j * p + k]
                 value = alone * s2 + var_u * scratch[1, i] * scratch[1, j]
                 value *= scratch[2, i] * scratch[2, j]
-                covariance[v, at, other] = covariance[v, other, at] = value
+                covariance[at, other, v] = covariance[other, at, v] = value

@@ -1,8 +1,7 @@
 """Decays at uniform times, compiled: with q = exp(−Δt/T) everything is a polynomial in q.
 
-c(q) = P(q)/√D(q), P = Σ y_i qⁱ, D = Σ q²ⁱ, so that Newton's steps need no tables and many curves go
-side by side through the same instructions. Curves that need more than this (several maxima that may
-win, one at a bound, almost no noise) are left to `relaxometry.compiled`.
+c(q) = P(q)/√D(q), P = Σ y_i qⁱ, D = Σ q²ⁱ, so that Newton's steps need no tables. All else is as
+in `relaxometry.lanes`.
 """
 
 from __future__ import annotations
@@ -10,30 +9,29 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .kernels import quick
+from .kernels import exact
+from .lanes import BESIDE, FAINT, SLOPE, load, peaks, rivals, rounding_of, score
 from .loops import ELSEWHERE
 from .maps import Status
+from .room import FOUR, LANES, Room
 from .tables import Tables
 
-Array = NDArray[np.float64]
-
-LANES = 64  # curves side by side
 _OK = int(Status.OK)
-_STEPS = 6
-EVERY = 2  #: of the tables' nodes every second is scored
+_NEXT = np.uint64(1)
+_STEPS = 7
 _CONVERGED = 1e-10  # of log q, in the last step, as a share of it: the error after it
 _SAME_SPACING = 1e-9  # of log columns × T, whose rounding is far below
 _LARGEST_Q = 0.99
-_SINGLE = 1e-5  # scores are in single precision: two nearer than this may be in either order
+# What is worked with lies in one row, part after part: see `relaxometry.lanes`. q comes first.
+_FAR, _P0, _P1, _P2, _D0, _D1, _D2 = (part * LANES for part in range(1, 8))
 
 
 def spacing_of(tables: Tables) -> tuple[float, float] | None:
     """(t₀, Δt) if the one column is exp(−(t₀ + i·Δt)/T) times a constant at every node, or None."""
     if tables.p != 1 or tables.fixed or tables.sign <= 0 or len(tables.signs) > 1:
         return None
-    if len(tables.family.b) > 1:
+    if len(tables.family.b) > 1 or tables.coarse is None:
         return None
     T = np.exp(tables.log_T)
     column = tables.basis_at(tables.log_T, np.ones(1))[0, :, :, 0]
@@ -46,202 +44,168 @@ def spacing_of(tables: Tables) -> tuple[float, float] | None:
     return float(first.mean()), float(steps.mean())
 
 
-def score_table(tables: Tables) -> tuple[Array, Array]:
-    """Unit columns (node, n) and T (node,) at some nodes of log T, s: decays bend that little."""
-    nodes = np.arange(len(tables.log_T) - 1, -1, -EVERY)[::-1]
-    return tables.of_y[nodes, 0].astype(np.float32), np.exp(tables.log_T[nodes])
+def scored_at(tables: Tables) -> tuple[Any, ...]:
+    """Unit columns (node, n) at every second node, slopes, both kinds of slack, rounding, and T."""
+    assert tables.coarse is not None
+    heights, slopes = tables.coarse.columns[:, 0, 1:-1].astype(np.float32)
+    slack, cubic_slack = tables.coarse.share_slack[1:-1], tables.coarse.cubic_slack[1:-1]
+    n = heights.shape[1]
+    fours = (0, 0), (0, -n % FOUR)
+    return (
+        np.pad(heights, fours),
+        np.pad(slopes, fours),
+        slack.astype(np.float32),
+        cubic_slack.astype(np.float32),
+        rounding_of(n),
+        np.exp(tables.log_T[::2]),
+    )
 
 
-@quick
+@exact
+def follow(number: int, n: int, T_nodes: Any, step: float, room: Room, status: Any) -> None:
+    """Newton's steps in q from between two nodes for each curve; into `work` what they end with."""
+    lanes, nodes, scores, y, work = room.lanes, room.nodes, room.scores, room.y, room.work
+    begin = room.best
+    h = np.log(T_nodes[1] / T_nodes[0])
+    for lane in range(LANES):
+        work[lane] = 0.5
+    for k in range(number):
+        lane, node = lanes[k], nodes[k]
+        here, there = scores[node], scores[node + _NEXT]
+        begin[lane] = T_nodes[node]
+        # The top of the cubic through both values and slopes.
+        up, down, fall = here[SLOPE + lane], there[SLOPE + lane], 6.0 * (here[lane] - there[lane])
+        a, b = fall + 3.0 * (up + down), -fall - 4.0 * up - 2.0 * down
+        root = np.sqrt(max(b * b - 4.0 * a * up, 0.0)) - b
+        x = h * (2.0 * up / root if root > 2.0 * up else 0.5)
+        work[lane] = np.exp(-step / (T_nodes[node] * (1.0 + x * (1.0 + x * (0.5 + x / 6.0)))))
+    for _ in range(_STEPS):
+        i = n - 1
+        for lane in range(LANES):
+            work[_P0 + lane] = y[i, lane]
+            work[_P1 + lane] = work[_P2 + lane] = work[_D1 + lane] = work[_D2 + lane] = 0.0
+            work[_D0 + lane] = 1.0
+        while i > 0:
+            # Two at a time, where there are two: to fetch and put back costs as much as to reckon.
+            two = i > 1
+            one, other = y[i - 1], y[i - 2 if two else i - 1]
+            for lane in range(LANES):
+                x = work[lane]
+                s = x * x
+                P0, P1, P2 = work[_P0 + lane], work[_P1 + lane], work[_P2 + lane]
+                D0, D1, D2 = work[_D0 + lane], work[_D1 + lane], work[_D2 + lane]
+                P2, P1, P0 = P2 * x + P1, P1 * x + P0, P0 * x + one[lane]
+                D2, D1, D0 = D2 * s + D1, D1 * s + D0, D0 * s + 1.0
+                if two:
+                    P2, P1, P0 = P2 * x + P1, P1 * x + P0, P0 * x + other[lane]
+                    D2, D1, D0 = D2 * s + D1, D1 * s + D0, D0 * s + 1.0
+                work[_P0 + lane], work[_P1 + lane], work[_P2 + lane] = P0, P1, P2
+                work[_D0 + lane], work[_D1 + lane], work[_D2 + lane] = D0, D1, D2
+            i -= 2
+        for lane in range(LANES):
+            x = work[lane]
+            s = x * x
+            # Σ i·qⁱ and Σ i²·qⁱ, as shares of Σ qⁱ.
+            share = x / work[_P0 + lane]
+            p1 = share * work[_P1 + lane]
+            p2 = 2.0 * x * share * work[_P2 + lane] + p1
+            share = s / work[_D0 + lane]
+            d1 = share * work[_D1 + lane]
+            d2 = 2.0 * s * share * work[_D2 + lane] + d1
+            spread = d2 - d1 * d1
+            bend = p2 - p1 * p1 - 2.0 * spread
+            delta = (p1 - d1) / bend if bend < 0.0 else 1.0
+            # A curve that has arrived stays, however long its neighbours take.
+            far = abs(delta) - _CONVERGED * (1.0 - x)
+            x *= 1.0 - delta if far >= 0.0 else 1.0
+            work[lane] = x if x > 0.0 and x < 1.0 else 0.5
+            work[_FAR + lane] = far
+            work[_D1 + lane] = d1
+            work[_D2 + lane] = spread
+        worst = -1.0
+        for lane in range(LANES):
+            worst = max(worst, work[_FAR + lane] if status[lane] == _OK else -1.0)
+        if worst < 0.0:
+            break
+
+
+@exact
+def estimate(
+    n: int,
+    first: float,
+    step: float,
+    T_nodes: Any,
+    exact_rss: float,
+    no_spread: float,
+    start: int,
+    room: Room,
+    result: Any,
+) -> None:
+    """Results for LANES curves."""
+    at = slice(start, start + LANES)
+    T, rss, rsquared, status = result[0][at], result[3][at], result[4][at], result[5][at]
+    S0, var_S0 = result[1][0][at], result[2][1, 1][at]
+    var_T, cross, again = result[2][0, 0][at], result[2][0, 1][at], result[2][1, 0][at]
+    work, length, spread = room.work, room.length, room.spread
+    # Between its two nodes there is one maximum, and no other may be taken for it.
+    begin, wide = room.best, T_nodes[1] / T_nodes[0]
+    alike = abs(first / step - 1.0) < _SAME_SPACING
+    for lane in range(LANES):
+        x, scale = work[lane], length[lane]
+        time = -step / np.log(x)
+        F = work[_P0 + lane] * work[_P0 + lane] / work[_D0 + lane]
+        left = 1.0 - F
+        # Where q is nearly 1, log q is what rounding leaves of it.
+        steady = work[_FAR + lane] < 0.0 and work[_P0 + lane] > 0.0 and x < _LARGEST_Q
+        between = time > begin[lane] * (1.0 - BESIDE) and time < begin[lane] * wide * (1.0 + BESIDE)
+        if not (steady and between and left >= exact_rss and F > FAINT * FAINT):
+            status[lane] = ELSEWHERE
+        # Most trains begin as they go on.
+        decayed = x if alike else np.exp(-first / time)
+        S0[lane] = work[_P0 + lane] / (work[_D0 + lane] * decayed) * scale
+        s2 = left / (n - 2)
+        dT = time * time / step
+        drift = (first / step + work[_D1 + lane]) * S0[lane]
+        var = s2 / (F * work[_D2 + lane])
+        alone = s2 * scale * scale / (work[_D0 + lane] * decayed * decayed)
+        T[lane] = time
+        var_T[lane] = var * dT * dT
+        cross[lane] = -var * drift * dT
+        again[lane] = cross[lane]
+        var_S0[lane] = alone + var * drift * drift
+        rss[lane] = left * scale * scale
+        told = spread[lane] > no_spread * scale * scale
+        rsquared[lane] = 1.0 - rss[lane] / spread[lane] if told else np.nan
+
+
+@exact
 def fit(
     curves: Any,
-    at_nodes: Any,
+    weights: Any,
+    values: Any,
+    slopes: Any,
+    slack: Any,
+    cubic_slack: Any,
+    rounding: Any,
     T_nodes: Any,
-    slack: float,
     first: float,
     step: float,
     exact_rss: float,
-    y: Any,
-    single: Any,
-    length: Any,
-    mean: Any,
-    left: Any,
-    now: Any,
-    top: Any,
-    second: Any,
-    before: Any,
-    after: Any,
-    where: Any,
-    q: Any,
-    P0: Any,
-    P1: Any,
-    P2: Any,
-    D0: Any,
-    D1: Any,
-    D2: Any,
-    moved: Any,
-    T: Any,
-    amplitudes: Any,
-    covariance: Any,
-    rss: Any,
-    rsquared: Any,
-    status: Any,
+    no_spread: float,
+    room: Room,
+    result: Any,
 ) -> None:
-    """Fit curves (V, n), V a multiple of LANES; results as in `Solution`."""
-    V, n = curves.shape
-    nodes = T_nodes.size
-    h = np.log(T_nodes[1] / T_nodes[0])
-    for start in range(0, V, LANES):
-        for lane in range(LANES):
-            length[lane] = 0.0
-            mean[lane] = 0.0
-        for lane in range(LANES):
-            for i in range(n):
-                y[i, lane] = curves[start + lane, i]
-        for i in range(n):
-            for lane in range(LANES):
-                length[lane] += y[i, lane] * y[i, lane]
-                mean[lane] += y[i, lane]
-        for lane in range(LANES):
-            usable = length[lane] > 1e-200 and length[lane] < 1e200
-            status[start + lane] = _OK if usable else ELSEWHERE
-            length[lane] = np.sqrt(length[lane]) if usable else 1.0
-            mean[lane] /= n
-            left[lane] = 0.0
-            top[lane] = -1.0
-            second[lane] = -1.0
-            before[lane] = -1.0
-            after[lane] = -1.0
-            where[lane] = 0
-            now[0, lane] = -1.0
-            now[1, lane] = -1.0
-        for i in range(n):
-            for lane in range(LANES):
-                off = y[i, lane] - mean[lane]
-                left[lane] += off * off
-                y[i, lane] /= length[lane]
-                single[i, lane] = y[i, lane]
-        # Local maxima over the nodes: the highest, its neighbours, and the second highest. `now` is
-        # a ring of three: the scores at the node before, at this one, and at the one after.
-        for node in range(nodes + 1):
-            at = (node + 2) % 3
-            last, middle = (node + 1) % 3, node % 3
-            for lane in range(LANES):
-                now[at, lane] = np.float32(0.0) if node < nodes else np.float32(-1.0)
-            if node < nodes:
-                i = 0
-                while i + 4 <= n:
-                    a, b = at_nodes[node, i], at_nodes[node, i + 1]
-                    c, d = at_nodes[node, i + 2], at_nodes[node, i + 3]
-                    for lane in range(LANES):
-                        now[at, lane] += (a * single[i, lane] + b * single[i + 1, lane]) + (
-                            c * single[i + 2, lane] + d * single[i + 3, lane]
-                        )
-                    i += 4
-                while i < n:
-                    a = at_nodes[node, i]
-                    for lane in range(LANES):
-                        now[at, lane] += a * single[i, lane]
-                    i += 1
-            if node == 0:
-                continue
-            for lane in range(LANES):
-                low, here, high = now[middle, lane], now[last, lane], now[at, lane]
-                peak = here >= low and here > high
-                wins = peak and here > top[lane]
-                other = top[lane] if wins else (here if peak else np.float32(-1.0))
-                second[lane] = max(second[lane], other)
-                before[lane] = low if wins else before[lane]
-                after[lane] = high if wins else after[lane]
-                where[lane] = node - 1 if wins else where[lane]
-                top[lane] = here if wins else top[lane]
-        for lane in range(LANES):
-            node = where[lane]
-            bend = before[lane] - 2.0 * top[lane] + after[lane]
-            u = 0.5 * (before[lane] - after[lane]) / bend if bend < 0.0 else 0.0
-            # Of two maxima that may win, and of one at a bound, the other loops take care.
-            alone = second[lane] + slack + _SINGLE < top[lane] and node > 0 and node < nodes - 1
-            if not (alone and top[lane] > 1e-6):
-                status[start + lane] = ELSEWHERE
-            q[lane] = np.exp(-step / (T_nodes[node] * (1.0 + h * u * (1.0 + 0.5 * h * u))))
-        for _ in range(_STEPS):
-            worst = 0.0
-            for lane in range(LANES):
-                P0[lane] = y[n - 1, lane]
-                P1[lane] = 0.0
-                P2[lane] = 0.0
-                D0[lane] = 1.0
-                D1[lane] = 0.0
-                D2[lane] = 0.0
-            for i in range(n - 2, -1, -1):
-                for lane in range(LANES):
-                    x = q[lane]
-                    s = x * x
-                    P2[lane] = P2[lane] * x + P1[lane]
-                    P1[lane] = P1[lane] * x + P0[lane]
-                    P0[lane] = P0[lane] * x + y[i, lane]
-                    D2[lane] = D2[lane] * s + D1[lane]
-                    D1[lane] = D1[lane] * s + D0[lane]
-                    D0[lane] = D0[lane] * s + 1.0
-            for lane in range(LANES):
-                x = q[lane]
-                s = x * x
-                # Σ i·qⁱ and Σ i²·qⁱ, as shares of Σ qⁱ.
-                p1 = x * P1[lane] / P0[lane]
-                p2 = 2.0 * x * x * P2[lane] / P0[lane] + p1
-                d1 = s * D1[lane] / D0[lane]
-                d2 = 2.0 * s * s * D2[lane] / D0[lane] + d1
-                slope = p1 - d1
-                curve = p2 - p1 * p1 - 2.0 * (d2 - d1 * d1)
-                delta = slope / curve if curve < 0.0 else 1.0
-                moved[lane] = delta / (1.0 - x)
-                asked = status[start + lane] == _OK
-                worst = max(worst, abs(delta) / (1.0 - x) if asked else 0.0)
-                # A curve that has arrived stays, however long its neighbours take.
-                x *= 1.0 - delta if abs(delta) >= _CONVERGED * (1.0 - x) else 1.0
-                q[lane] = x if x > 0.0 and x < 1.0 else 0.5
-                D1[lane] = d1
-                D2[lane] = d2 - d1 * d1
-            if worst < _CONVERGED:
-                break
-        for lane in range(LANES):
-            v = start + lane
-            c2 = P0[lane] * P0[lane] / D0[lane]
-            rest = 1.0 - c2
-            away = -step / (np.log(q[lane]) * T_nodes[where[lane]])
-            steady = abs(moved[lane]) < _CONVERGED and P0[lane] > 0.0
-            near = away > np.exp(-h) and away < np.exp(h)
-            # Where q is nearly 1, log q is what rounding leaves of it.
-            if not (steady and near and rest >= exact_rss and q[lane] < _LARGEST_Q):
-                status[v] = ELSEWHERE
-            x = q[lane]
-            time = -step / np.log(x)
-            norm2 = np.exp(-2.0 * first / time) * D0[lane]
-            S0 = P0[lane] / D0[lane] * np.exp(first / time)
-            s2 = rest / (n - 2)
-            var_x = s2 / (c2 * D2[lane])
-            dT = time * time / step
-            drift = (first / step + D1[lane]) * S0
-            scale = length[lane]
-            T[v] = time
-            amplitudes[v, 0] = S0 * scale
-            covariance[v, 0, 0] = var_x * dT * dT
-            covariance[v, 0, 1] = covariance[v, 1, 0] = -var_x * drift * dT * scale
-            covariance[v, 1, 1] = (s2 / norm2 + var_x * drift * drift) * scale * scale
-            rss[v] = rest * scale * scale
-            rsquared[v] = 1.0 - rss[v] / left[lane] if left[lane] > 0.0 else np.nan
-
-
-def room(n: int) -> tuple[NDArray[Any], ...]:
-    """Arrays that :func:`fit` works in."""
-    half = np.float32
-    lanes = [np.zeros(LANES) for _ in range(11)]
-    return (
-        np.zeros((n, LANES)),
-        np.zeros((n, LANES), dtype=half),
-        *lanes[:3],
-        np.zeros((3, LANES), dtype=half),
-        *(np.zeros(LANES, dtype=half) for _ in range(4)),
-        np.zeros(LANES, dtype=np.int32),
-        *lanes[3:11],
-    )
+    """Fit curves (V, n); see `lanes.fit`."""
+    status = result[5]
+    n = curves.shape[1]
+    widest = slack[0]
+    for one in slack:
+        widest = max(widest, one)
+    for start in range(0, curves.shape[0] - LANES + 1, LANES):
+        at = slice(start, start + LANES)
+        load(curves[at], weights, room, status[at])
+        score(room.single, values, slopes, room.scores)
+        peaks(room.scores, slack, cubic_slack, rounding, 0, T_nodes.size, room.found[0])
+        number = rivals(widest + rounding, rounding, room, status[at])
+        follow(number, n, T_nodes, step, room, status[at])
+        estimate(n, first, step, T_nodes, exact_rss, no_spread, start, room, result)

@@ -17,16 +17,18 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors jupyter mapped",
+    "errors jupyter mapped scratch",
     "units geometry noise whole polarity",
     "estimate sheet settings",
     "series regression",
     "points models tubes images sidecar contrast",
     "maps scans",
     "tables simulate",
+    "peaks",
     "projection",
     "kernels",
-    "loops",
+    "loops room",
+    "lanes",
     "uniform",
     "compiled",
     "solve dicomheader",

@@ -135,19 +135,6 @@ def test_same_bits_for_any_number_of_threads(model):
             np.testing.assert_array_equal(here, there)
 
 
-def test_a_curve_has_the_same_bits_in_any_company():
-    model = next(one for one in rx.MODELS if one.name == "t2")
-    protocol = SCHEMES["even"]["TE"]
-    curves, _ = simulated(model, protocol, "SNR 50", 200, np.random.default_rng(6))
-    whole, part = (
-        rx.fit_maps(
-            rx.Series(some[:, None, None, :], protocol, signed=False), model, engine="compiled"
-        ).raw["T2"][0]
-        for some in (curves, curves[37:101])
-    )
-    np.testing.assert_array_equal(whole[37:101], part)
-
-
 class TestChoice:
     def test_by_size_alone(self):
         assert solve.engine_for(256 * 256, None) == "numpy"
@@ -168,3 +155,51 @@ class TestChoice:
     def test_no_such_engine(self):
         with pytest.raises(rx.InputError, match="engine: 'fortran'"):
             solve.engine_for(1, "fortran")
+
+
+@pytest.mark.parametrize("model", ["t2", "t2_offset", "t1_ir", "t1_ir of 40"])
+def test_a_compiled_fit_knows_nothing_of_its_neighbours(model):
+    """Curves go side by side: not a bit of one may hang on the others, or on their number."""
+    model, *many = model.split(" of ")
+    chosen = next(one for one in rx.MODELS if one.name == model)
+    protocol = SCHEMES["even"][chosen.reads[0]]
+    if many:  # sign patterns that are rivals
+        protocol = rx.Protocol(TI=np.linspace(0.05, 4, 40), TR=8.0)
+    curves, magnitude = simulated(chosen, protocol, "SNR 5", 700, np.random.default_rng(4))
+
+    def fitted(some):
+        series = rx.Series(some[:, None, None, :], protocol, signed=not magnitude)
+        return rx.fit_maps(series, model, engine="compiled", clip=None, progress=False)
+
+    whole, part = fitted(curves), fitted(curves[200:531][::-1])
+    for name in whole.names:
+        for all_of, some in zip(whole.raw[name], part.raw[name], strict=True):
+            np.testing.assert_array_equal(some.ravel(), all_of.ravel()[200:531][::-1])
+    np.testing.assert_array_equal(part.rmse.ravel(), whole.rmse.ravel()[200:531][::-1])
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_a_maximum_hidden_beside_a_minimum_is_found(engine):
+    """Between two nodes of the tables the fit gets better, and worse again, in noise alone."""
+    model = next(one for one in rx.MODELS if one.name == "t1_ir")
+    first = [85562.8125, 71764.1171875, 192343.015625, 40883.30859375, 65622.359375]
+    last = [200211.625, 199594.15625, 139901.34375, 80772.3984375, 160034.5625]
+    curve = np.array([*first, *last])
+    found = compared(model, SCHEMES["even"]["TI"], curve[None], True, engine)
+    assert not found.missed.any()
+    assert pytest.approx(0.0489759219, rel=1e-6) == found.T
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled"])
+def test_where_the_time_changes_nothing_it_is_at_its_bound(engine):
+    """A first echo above a constant: any T far below the first spacing does as well as another."""
+    rng = np.random.default_rng(0)
+    curves = 1000 + rng.normal(0, 20, (500, 5))
+    curves[:, 0] += 30
+    series = rx.Series(curves[:, None, None, :], rx.Protocol(TE=[0.001, 0.01, 0.03, 0.06, 0.1]))
+    maps = rx.fit_maps(series, "t2_offset", engine=engine, clip=None, progress=False)
+    known = maps.status == rx.Status.OK
+    assert (maps.status != rx.Status.NOT_CONVERGED).all()
+    assert np.isfinite(maps.raw["T2"][1][known]).all()
+    assert (maps.raw["T2"][0][known] > 0.009 / 35).all()  # below, the second echo is gone
+    assert (maps.status == rx.Status.AT_BOUND).sum() > 100
