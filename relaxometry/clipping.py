@@ -17,8 +17,9 @@ from .series import Series
 #: Full scale of 12, 15 and 16 bits, as scanners store magnitudes.
 FULL_SCALE = (4095.0, 32767.0, 65535.0)
 _SEVERAL = 3
-_SLAB = 1 << 22  # values looked at together
-_ENOUGH = 256  # curves of each slab, and of all, that tell
+_SLAB = 1 << 18  # values looked at together: few enough that most slabs have none near the top
+_ENOUGH = 256  # curves that tell
+_MANY = 4096  # curves that are looked at, about
 # A fit this near (RMS, of the brightest value, or in steps of whole numbers) misses nothing.
 _NEAR, _ROUNDED = 5e-4, 0.5
 _MOST, _HALF = 0.9, 0.5
@@ -85,27 +86,26 @@ class _Plateau:
 
 
 def _plateau(series: Series) -> _Plateau | None:
-    top = -np.inf
-    for _, slab in _slabs(series):
-        highest = float(slab.max())
-        if not np.isfinite(highest):  # NaN or infinity somewhere
-            highest = float(np.max(slab, initial=-np.inf, where=np.isfinite(slab)))
-        top = max(top, highest)
+    highest = np.array([_highest(slab) for _, slab in _slabs(series)])
+    top = float(highest.max())
     if not np.isfinite(top) or top <= 0:
         return None
+    share = -(-_MANY // np.count_nonzero(highest == top))  # of each slab that reaches it
     # Steps of stored numbers are at least 1/65535 of the largest; so much lies near the top.
     near = 0.99 * top
     curves: list[NDArray[np.float32]] = []
     voxels: list[NDArray[np.intp]] = []
     levels: dict[float, int] = {}
-    for first, slab in _slabs(series):
-        bright = (slab >= near).any(axis=-1)
-        flat, place = slab[bright], np.argwhere(bright) + first
+    for high, (first, slab) in zip(highest, _slabs(series), strict=True):
+        if high < near:
+            continue
+        bright = _reaching(slab, near)
+        flat, place = slab[bright], np.stack(bright, axis=-1) + first
         values, counts = np.unique(flat[(flat >= near) & (flat <= top)], return_counts=True)
         for value, count in zip(values[-3:].tolist(), counts[-3:].tolist(), strict=True):
             levels[value] = levels.get(value, 0) + count
         reaching = np.flatnonzero((flat == top).any(axis=1) & np.isfinite(flat).all(axis=1))
-        reaching = reaching[:: max(reaching.size // _ENOUGH, 1)]
+        reaching = reaching[:: max(reaching.size // share, 1)]
         curves.append(flat[reaching])
         voxels.append(place[reaching])
     different, index = np.unique(np.concatenate(curves), axis=0, return_index=True)
@@ -117,6 +117,24 @@ def _plateau(series: Series) -> _Plateau | None:
         return None
     certain = tied and reached > second + _FAR * math.sqrt(second + 1)
     return _Plateau(top, different, np.concatenate(voxels)[index], certain)
+
+
+def _highest(slab: NDArray[np.float32]) -> float:
+    """The largest number; −∞ where there is none."""
+    highest = float(slab.max())
+    if not np.isfinite(highest):  # NaN or infinity somewhere
+        highest = float(np.max(slab, initial=-np.inf, where=np.isfinite(slab)))
+    return highest
+
+
+def _reaching(slab: NDArray[np.float32], level: float) -> tuple[NDArray[np.intp], ...]:
+    """Where the voxels of a slab are that reach a level at some point, which is rare."""
+    there = slab >= level
+    if not there.flags.c_contiguous:
+        return np.nonzero(there.any(axis=-1))
+    # Going through short rows would take many times as long.
+    flat = np.unique(np.flatnonzero(there) // slab.shape[-1])
+    return np.unravel_index(flat, slab.shape[:-1])
 
 
 def _explained(voters: _Plateau, problem: Problem) -> bool:

@@ -31,7 +31,7 @@ from .tubes import Tubes
 Array = NDArray[np.float64]
 _Where = slice | NDArray[np.intp]
 
-_BLOCK = CHUNK  # voxels handed to a thread
+_MOST_CHUNKS, _SHARES = 2, 8  # in a block handed to a thread; least number of blocks
 _LOOKED_AT = 1 << 20  # voxels of a mask
 _DOUBLE = 256 << 20  # bytes of maps up to which they are kept in double precision
 
@@ -125,7 +125,7 @@ def fit_maps(
         series, chosen, bounds, polarity, weights, noise_floor, clip, B1, engine=engine
     )
     filled = _Filled(problem, series)
-    workers = filled.fitting(workers, max_memory)
+    workers = filled.fitting(workers, max_memory, mask is None)
     with _bar(voxels, progress) as move:
 
         def done(counts: NDArray[np.intp]) -> None:
@@ -151,8 +151,8 @@ class _Filled:
         nothing = Solution.empty(0, len(problem.model.amplitudes), np.zeros(0, dtype=np.uint8))
         self._names = tuple(problem.parameters(nothing))
 
-    def fitting(self, workers: int | None, max_memory: int | None) -> int:
-        """Make room for the maps; return the number of threads that fit beside them."""
+    def fitting(self, workers: int | None, max_memory: int | None, whole: bool) -> int:
+        """Make room for the maps, `whole` or in part; return how many threads fit beside them."""
         if workers is not None and workers < 1:
             raise InputError(f"{workers}", field="workers", expected="at least 1")
         workers = workers or os.cpu_count() or 1
@@ -170,31 +170,36 @@ class _Filled:
                     expected=f"at least {math.ceil((fixed + each) / 1e6)} MB for this series",
                 )
             workers = min(workers, (max_memory - fixed) // each)
-        self._columns = {
-            name: (np.full(voxels, np.nan, dtype), np.full(voxels, np.nan, dtype))
-            for name in self._names
-        }
-        self._rmse, self._rsquared = (np.full(voxels, np.nan, dtype) for _ in range(2))
+        maps = np.empty((columns, voxels), dtype)
+        if not whole:
+            maps.fill(np.nan)
+        self._rmse, self._rsquared = maps[:2]
+        self._columns = dict(
+            zip(self._names, zip(maps[2::2], maps[3::2], strict=True), strict=True)
+        )
         self._status = np.full(voxels, Status.MASKED, dtype=np.uint8)
         few = len(self.series.protocol) < 256
         self._points = np.zeros(voxels, dtype=np.uint8 if few else np.uint16)
         return int(workers)
 
     def blocks(self, mask: NDArray[np.bool_] | None) -> Iterator[_Where]:
-        """Where the voxels of each block lie: always as many, whatever the number of threads."""
+        """Where the voxels of each block lie: as many, whatever the number of threads."""
         voxels = len(self._curves)
+        size = CHUNK
+        if self.problem.engine == "compiled":  # whose curves do not depend on their neighbours
+            size *= min(max(voxels // (_SHARES * CHUNK), 1), _MOST_CHUNKS)
         if mask is None:
-            for start in range(0, voxels, _BLOCK):
-                yield slice(start, min(start + _BLOCK, voxels))
+            for start in range(0, voxels, size):
+                yield slice(start, min(start + size, voxels))
             return
         flat = mask.ravel(order=self._order)
         waiting: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         for start in range(0, voxels, _LOOKED_AT):
             found = np.flatnonzero(flat[start : start + _LOOKED_AT]) + start
             waiting = np.concatenate([waiting, found])
-            whole = len(waiting) // _BLOCK * _BLOCK
-            for first in range(0, whole, _BLOCK):
-                yield waiting[first : first + _BLOCK]
+            whole = len(waiting) // size * size
+            for first in range(0, whole, size):
+                yield waiting[first : first + size]
             waiting = waiting[whole:]
         if len(waiting):
             yield waiting
@@ -213,7 +218,8 @@ class _Filled:
             self._rmse[where] = np.sqrt(solution.rss / points)
         self._rsquared[where] = solution.rsquared
         self._status[where] = solution.status
-        self._points[where] = np.where(np.isfinite(solution.rss), points, 0)
+        used = points.astype(self._points.dtype)
+        self._points[where] = used * np.isfinite(solution.rss)
         release(self.series.signal)
         clipped, low = self._left_out(curves)
         return np.array([len(curves), clipped, low])

@@ -118,7 +118,7 @@ class Problem:
         """As :meth:`solve`, with every point that has a weight; B1 as :meth:`usable` gives it."""
         used = curves if self._weighs.all() else curves[:, self._weighs]
         solution = self._at_bounds(self.solver(used, B1), self._bounds_of(self._weighs))
-        return solution, np.full(len(curves), used.shape[1])
+        return solution, np.broadcast_to(np.intp(used.shape[1]), len(curves))
 
     def usable(self, B1: Array) -> Array:
         """B1 where it can be one, with all flip angles below 180°; NaN elsewhere."""
@@ -194,11 +194,11 @@ class Problem:
     def parameters(self, solution: Solution) -> dict[str, tuple[Array, Array]]:
         """Value and standard error (V,) of every parameter, as the solver left them."""
         model = self.model
+        values = [solution.T, *solution.amplitudes.T]
         with np.errstate(invalid="ignore"):
-            stderr = np.sqrt(np.diagonal(solution.covariance, axis1=1, axis2=2))
-        found = {model.time: (solution.T, stderr[:, 0])}
-        for i, name in enumerate(model.amplitudes):
-            found[name] = (solution.amplitudes[:, i], stderr[:, 1 + i])
+            stderr = [np.sqrt(solution.covariance[:, i, i]) for i in range(len(values))]
+        names = (model.time, *model.amplitudes)
+        found = dict(zip(names, zip(values, stderr, strict=True), strict=True))
         at_edge = solution.status == Status.AT_EDGE
         derived = model.derived(self.protocol, solution.amplitudes, solution.covariance[:, 1:, 1:])
         for name, (value, error) in derived.items():
@@ -211,9 +211,11 @@ def checked_bounds(model: SignalModel, protocol: Protocol, bounds: Bounds | None
     """The range of T to search, s; raises unless model and protocol go together."""
     model.check(protocol)
     parameters = 1 + len(model.amplitudes)
-    if len(protocol) < parameters:
+    different = len(np.unique(protocol.times))  # repeats do not tell more of T
+    if different < parameters:
+        values = "points" if different == len(protocol) else f"different {model.reads[0]}"
         raise FitError(
-            f"{len(protocol)} points for the {parameters} parameters of {model.name}",
+            f"{different} {values} for the {parameters} parameters of {model.name}",
             expected=f"at least {parameters}",
         )
     low, high = bounds or model.bounds(protocol)
