@@ -450,7 +450,7 @@ def brief_text(results: dict) -> str:
 
 def measure(options) -> dict:
     quick = options.quick
-    voxels, repeats = (65_536, 3) if quick else (262_144, 5)
+    voxels, repeats = (65_536, 3) if quick else (1_048_576, 5)
     elsewhere, versions, skipped = from_elsewhere(options.rival_python, quick)
     results = {"quick": quick, "machine": machine(), "SNR": SNR, "speed": []}
     results["machine"]["versions"].update(versions)
@@ -466,7 +466,7 @@ def measure(options) -> dict:
     for name, job in (
         ("slice", lambda: slices(5 if quick else 11)),
         ("linearity", lambda: linearity(quick)),
-        ("echoes", lambda: echoes(voxels)),
+        ("echoes", lambda: echoes(min(voxels, 262_144))),
         ("read_once", lambda: read_once(1_048_576)),
         ("cold", lambda: cold_starts(engines)),
         ("mapped", lambda: mapped(quick, engines)),
