@@ -173,8 +173,10 @@ def peaks_of_sum(
     return _starts(tables, parts), seen
 
 
-def product(left: Real, right: Real, out: Real) -> None:
-    """Left @ right into `out`, in pieces of one thread's work."""
+def product(left: Real, right: Real, out: Real | None = None) -> Real:
+    """Left @ right, into `out` if given, in pieces of one thread's work."""
+    if out is None:
+        out = np.empty((len(left), right.shape[1]), right.dtype)
     rows = -(-len(left) // -(-len(left) // _ROWS))  # about as many in each
     step = max(ONE_THREAD // (rows * left.shape[1]), 16)
     for first in range(0, len(left), rows):
@@ -182,6 +184,7 @@ def product(left: Real, right: Real, out: Real) -> None:
         for start in range(0, right.shape[1], step):
             at = slice(start, start + step)
             np.matmul(left[some], right[:, at], out=out[some, at])
+    return out
 
 
 def _tops(tables: Tables, heights: Real, y: Real) -> Real:

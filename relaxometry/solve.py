@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from .errors import FitError, InputError
 from .maps import Status
+from .peaks import product
 from .projection import ROUNDED, Branch, Maxima
 from .scratch import scratch
 from .tables import Basis
@@ -278,7 +279,7 @@ class Solver:
                     best.offer(left, every, self._feasible(every))
                 self._leave_edges(unit, shares, left, best)
                 if len(self._flat):
-                    reach = np.abs(self._flat @ unit).max(axis=0) ** 2
+                    reach = np.abs(product(self._flat, unit)).max(axis=0) ** 2
                     best.withdraw(left[best.F[left] <= reach + ROUNDED])
         solution = self._finish(y, scale, b, best)
         solution.status[~finite] = Status.NON_FINITE
@@ -291,7 +292,7 @@ class Solver:
     def _spread(self, y: Array) -> Array:
         """Σ w·(y − mean)² of curves (n, V), weighted already and of unit length."""
         root = np.sqrt(self._weights)
-        mean = root @ y / self._weights.sum()
+        mean = np.einsum("n,nv->v", root, y) / self._weights.sum()
         spread: Array = 1 - mean * mean * self._weights.sum()
         alike = np.flatnonzero(spread < _CANCELS)
         spread[alike] = ((y[:, alike] - root[:, None] * mean[alike]) ** 2).sum(axis=0)
