@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,9 +17,10 @@ NEAR = 0.25  # share of a slope that the cubic may be wrong by
 # over threads of its own, which then wait for each other and for ours: ten times slower, measured.
 ONE_THREAD = 1 << 18
 _ROWS = 64  # of one product: with more, its pieces get narrow and slow
-_CACHE = 1 << 18  # scores worked on at once: less, and threads wait for the interpreter
+_CACHE = 1 << 19  # scores worked on at once: less, and threads wait for the interpreter
 
 Real = NDArray[np.floating[Any]]
+_Some = TypeVar("_Some", bound=Real)
 
 
 class Peaks(NamedTuple):
@@ -173,18 +174,24 @@ def peaks_of_sum(
     return _starts(tables, parts), seen
 
 
-def product(left: Real, right: Real, out: Real | None = None) -> Real:
+def product(left: _Some, right: _Some, out: Any = None) -> _Some:
     """Left @ right, into `out` if given, in pieces of one thread's work."""
-    if out is None:
-        out = np.empty((len(left), right.shape[1]), right.dtype)
+    result: _Some = np.empty((len(left), right.shape[1]), right.dtype) if out is None else out
     rows = -(-len(left) // -(-len(left) // _ROWS))  # about as many in each
     step = max(ONE_THREAD // (rows * left.shape[1]), 16)
+    whole = right.shape[1] // step * step
+
+    def pieces(matrix: Real) -> Real:
+        return matrix[:, :whole].reshape(len(matrix), -1, step).swapaxes(0, 1)
+
     for first in range(0, len(left), rows):
         some = slice(first, first + rows)
-        for start in range(0, right.shape[1], step):
-            at = slice(start, start + step)
-            np.matmul(left[some], right[:, at], out=out[some, at])
-    return out
+        # One call for all: after each, a thread may have to wait for the interpreter.
+        if whole:
+            np.matmul(left[some], pieces(right), out=pieces(result[some]))
+        if whole < right.shape[1]:
+            np.matmul(left[some], right[:, whole:], out=result[some, whole:])
+    return result
 
 
 def _tops(tables: Tables, heights: Real, y: Real) -> Real:
@@ -234,24 +241,22 @@ def _turns(height: Real, slope: Real, enough: Real, rises_at_ends: Real) -> NDAr
     And where both rise, or fall, but the slope of the cubic turns between them.
     """
     rises, near = scratch("rises and near", (2, *height.shape), bool)
-    peak, beside = scratch("peak and beside", (2, len(height) - 1, height.shape[1]), bool)
+    peak, beside, other = scratch("peak and beside", (3, len(height) - 1, height.shape[1]), bool)
     np.greater(slope, 0, out=rises)
     rises[0], rises[-1] = rises_at_ends
     np.greater_equal(height, enough, out=near)
     np.greater(rises[:-1], rises[1:], out=peak)
-    # By b < 0 < 2·a + b of the cubic: it rises less than a third of both slopes and the lesser.
+    # By b < 0 < 2·a + b of the cubic: three climbs are less than both slopes and the lesser.
     size = np.abs(slope, out=scratch("sizes", slope.shape, slope.dtype))
     bend, lesser = scratch("bend and lesser", (2, len(height) - 1, height.shape[1]), height.dtype)
-    np.subtract(height[:-1], height[1:], out=bend)
+    np.subtract(height[1:], height[:-1], out=bend)
     bend *= 3
-    bend += slope[:-1]
-    bend += slope[1:]
+    bend -= slope[:-1]
+    bend -= slope[1:]
     np.minimum(size[:-1], size[1:], out=lesser)
-    np.copysign(lesser, slope[:-1], out=lesser)
-    bend += lesser
-    np.equal(np.signbit(bend, out=beside), rises[:-1], out=beside)
-    np.logical_not(beside, out=beside)
-    beside &= np.equal(rises[:-1], rises[1:], out=scratch("alike", beside.shape, bool))
+    np.not_equal(np.signbit(bend, out=beside), rises[:-1], out=beside)
+    beside &= np.greater(np.abs(bend, out=bend), lesser, out=other)
+    np.greater(np.equal(rises[:-1], rises[1:], out=other), beside, out=beside)
     peak[1:-1] |= beside[1:-1]
     peak &= np.logical_or(near[:-1], near[1:], out=beside)
     found: NDArray[np.bool_] = peak

@@ -22,7 +22,6 @@ MAX_STEPS = 60
 STEP = 1e-8  # in log T, of a bracket halved
 _PLAIN_STEPS = 3  # of Newton, after which most are there
 _SQUARES = 1e-6  # in log T, of Newton's step: the next would be its square
-_BESIDE = 1e-3  # of a step of the table: how far beside a node rounding may move a maximum
 ROUNDED = 1e-14  # share of |y|² that is rounding of F
 SILENT = 1e-26  # |dQ/d log T|², times the share: so small that F is as high as at the bound
 NOTHING = 1e-24  # share of |y|² that rounding alone may leave in the part that depends on T
@@ -146,14 +145,6 @@ class Branch(Tables):
             high = np.where(uphill, np.where(node == last, 0.0, 1.0), u)
         else:
             low, high = peaks.bracket.take(order, axis=1)
-        faint = np.zeros(0, dtype=np.intp)
-        if peaks.faint is not None:
-            faint = np.flatnonzero(peaks.faint.take(order))
-            # Which side of a node it lies on does not matter to a polynomial, but at the bounds.
-            wider = faint[(node[faint] + low[faint] > 0) & (node[faint] + high[faint] < last)]
-            low[wider] -= _BESIDE
-            high[wider] += _BESIDE
-            faint = np.setdiff1d(faint, wider, assume_unique=True)
         u, converged, settled = self._polish(c, u, low, high, peaks.bracket is not None)
         powers = _powers(u, DEGREE)
         moving = np.einsum("mdp,dp->mp", c, powers)
@@ -178,7 +169,8 @@ class Branch(Tables):
                 rise = c[0, 1] * self.sign
                 beyond = (node == 0) & (rise <= 0) | (node == last) & (rise >= 0)
                 wanting = ~settled & ~(beyond & (u == 0)) | (top[row] == 0)
-                wanting[faint] = True
+                if peaks.faint is not None:
+                    wanting |= peaks.faint.take(order)
                 unsure = np.unique(row[wanting])
                 top[unsure] = np.inf
             chosen = np.flatnonzero(top[row] == F)

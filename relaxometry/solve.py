@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -41,7 +42,7 @@ Engine = Literal["numpy", "compiled"]
 
 # Curves are worked on in chunks of this many, counted from the first: a curve's neighbours, and so
 # its rounding, are the same whatever block or thread it is handed to.
-CHUNK = 16384
+CHUNK = 32768
 _LARGE = 1 << 21  # curves from which the compiled engine pays
 _NO_SPREAD = 1e-24  # share of Σ w·y² that rounding alone leaves of Σ w·(y − mean)²
 _CANCELS = 1e-3  # below this share of it, sums are made anew and not by difference
@@ -173,12 +174,8 @@ class Solver:
             raise FitError(
                 "the basis does not change with T", field="model", expected="one that does"
             )
-        branches = [
-            Branch(weighted, bounds, self.signs, np.ones((1, 1)), edge, span) for edge in edges
-        ]
-        self.edges = [branch for branch in branches if not branch.flat]
-        # An edge whose column keeps its direction tells nothing of T, but others must beat it.
-        self._flat = np.array([branch.still for branch in branches if branch.flat])
+        self._branch_on = partial(Branch, weighted, bounds, self.signs, np.ones((1, 1)), span=span)
+        self._mixes = edges
         self._search: Any = None
         if engine == "compiled":
             from .compiled import Search
@@ -187,6 +184,21 @@ class Solver:
             self._search = Search(
                 branches, self._flat, ratio, self._weights, _EXACT_RSS, ROUNDED, _NO_SPREAD
             )
+
+    @cached_property
+    def _every_edge(self) -> list[Branch]:
+        """Built when the first curve wants them: many images have none that does."""
+        return [self._branch_on(mix=mix) for mix in self._mixes]
+
+    @property
+    def edges(self) -> list[Branch]:
+        """Edges that tell of T."""
+        return [branch for branch in self._every_edge if not branch.flat]
+
+    @property
+    def _flat(self) -> Array:
+        """Directions of edges that tell nothing of T, but that others must beat."""
+        return np.array([branch.still for branch in self._every_edge if branch.flat])
 
     @property
     def working_memory(self) -> int:
@@ -265,7 +277,7 @@ class Solver:
                 best.offer(rows, free, self._feasible(free))
                 np.maximum.at(top, rows[free.row], free.F)
                 top[rows] = np.maximum(top[rows], free.seen - ROUNDED)
-        if self._ratio is not None or self.edges:
+        if len(self._mixes):
             # The unbounded optimum is out of bounds.
             left = np.flatnonzero((top > best.F) | (signal & (best.F == 0)))
             if left.size:
@@ -278,8 +290,8 @@ class Solver:
                 for every in self.free.maxima(unit, shares, floor=best.F[left]):
                     best.offer(left, every, self._feasible(every))
                 self._leave_edges(unit, shares, left, best)
-                if len(self._flat):
-                    reach = np.abs(product(self._flat, unit)).max(axis=0) ** 2
+                if len(flat := self._flat):
+                    reach = np.abs(product(flat, unit)).max(axis=0) ** 2
                     best.withdraw(left[best.F[left] <= reach + ROUNDED])
         solution = self._finish(y, scale, b, best)
         solution.status[~finite] = Status.NON_FINITE

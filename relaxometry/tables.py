@@ -165,15 +165,17 @@ class Tables:
         degree = np.arange(DEGREE + 1)
         u, to_chebyshev, to_powers = _interpolation()
 
+        def along(matrix: Array, values: Array) -> Array:  # of axis 2
+            flat = values.reshape(*values.shape[:3], -1)
+            result: Array = (matrix @ flat).reshape(*values.shape[:2], -1, *values.shape[3:])
+            return result
+
         def polynomial(values: Array) -> Array:  # (J, nodes, samples, …) -> (J, nodes, degree+1, …)
             # In two steps: in one, the large numbers of the second would multiply rounding errors.
-            smooth = np.einsum("du,jgu...->jgd...", to_chebyshev, values)
-            coefficients: Array = np.einsum("du,jgu...->jgd...", to_powers, smooth)
-            return coefficients
+            return along(to_powers, along(to_chebyshev, values))
 
         def at_samples(coefficients: Array) -> Array:
-            values: Array = np.einsum("ud,jgd...->jgu...", u[:, None] ** degree, coefficients)
-            return values
+            return along(u[:, None] ** degree, coefficients)
 
         def slope(coefficients: Array) -> Array:
             shape = (-1,) + (1,) * (coefficients.ndim - 3)
