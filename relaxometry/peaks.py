@@ -176,7 +176,7 @@ def peaks_of_sum(
 
 def product(left: _Some, right: _Some, out: Any = None) -> _Some:
     """Left @ right, into `out` if given, in pieces of one thread's work."""
-    result: _Some = np.empty((len(left), right.shape[1]), right.dtype) if out is None else out
+    result: Any = np.empty((len(left), right.shape[1]), right.dtype) if out is None else out
     rows = -(-len(left) // -(-len(left) // _ROWS))  # about as many in each
     step = max(ONE_THREAD // (rows * left.shape[1]), 16)
     whole = right.shape[1] // step * step
@@ -191,7 +191,8 @@ def product(left: _Some, right: _Some, out: Any = None) -> _Some:
             np.matmul(left[some], pieces(right), out=pieces(result[some]))
         if whole < right.shape[1]:
             np.matmul(left[some], right[:, whole:], out=result[some, whole:])
-    return result
+    done: _Some = result
+    return done
 
 
 def _tops(tables: Tables, heights: Real, y: Real) -> Real:
