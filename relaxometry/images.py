@@ -72,7 +72,10 @@ class Image:
     sequence : {"SE", "GE"} or None
     field_T : float or None
     vendor, source : str
-        Maker of the scanner; ``"DICOM"``, ``"NIfTI"``.
+        Maker of the scanner; ``"DICOM"``, ``"NIfTI"``, ``"Bruker"``.
+    encoding : str
+        How its file is written, for people: ``"classic DICOM, JPEG 2000 lossless"``, ``"NIfTI-1,
+        gzip"``, ``"ParaVision 6.0.1"``.
     acquisition : str
         What the scanner counts as one acquisition (SeriesInstanceUID, BIDS entities, file stem).
     name : str
@@ -110,6 +113,7 @@ class Image:
     sidecars: tuple[str, ...] = ()
     whole: Callable[[], NDArray[np.float32]] | None = None
     number: int = 0
+    encoding: str = ""
 
     @property
     def unfit(self) -> str:

@@ -49,7 +49,9 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 #: A heavy package, and the only modules that may import it when the program runs.
 DOORS = {
     "pydicom": {"dicom"},
+    "highdicom": {"parametric"},
     "nibabel": {"nifti"},
+    "brukerapi": {"bruker"},
     "lmfit": {"crosscheck"},
     "matplotlib": {"plots"},
     "cmcrameri": {"plots"},
@@ -58,7 +60,17 @@ DOORS = {
     "numba": {"kernels"},
 }
 
-HEAVY = ("numba", "lmfit", "pandas", "matplotlib", "pydicom", "nibabel", "scipy")
+HEAVY = (
+    "numba",
+    "lmfit",
+    "pandas",
+    "matplotlib",
+    "pydicom",
+    "highdicom",
+    "nibabel",
+    "brukerapi",
+    "scipy",
+)
 
 by_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 
