@@ -161,6 +161,10 @@ def fit(
     polarity: Annotated[
         Literal["magnitude", "signed"] | None, typer.Option(help="Of inversion recovery.")
     ] = None,
+    repeats: Annotated[
+        Literal["mean", "separate"] | None,
+        typer.Option(help="What becomes of several images at one setting."),
+    ] = None,
     drop_echoes: Annotated[str | None, typer.Option(help="Points to leave out, e.g. 1,2.")] = None,
     drop_reason: Annotated[str, typer.Option(help="Why; needed with --drop-echoes.")] = "",
     b1: Annotated[Path | None, typer.Option(help="NIfTI: actual over nominal angle.")] = None,
@@ -194,6 +198,7 @@ def fit(
         tr=_times(tr, "--tr"),
         fa=_angles(fa),
         polarity=polarity,
+        repeats=repeats,
     ).drop(_points(drop_echoes), drop_reason)
     _say(repr(data))
     if mask is None:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .geometry import Affine
 from .images import Image, LeftOut, stack_voxels, stacked
+from .plan import Repeats, Times, load
 from .polarity import Polarity
-from .scans import Scan, Times, load, scans
+from .scans import Scan, scans
 from .series import Protocol, Series, kind_of, range_text
 
 
@@ -28,6 +29,7 @@ def read(
     tr: Sequence[float] | None = None,
     fa: Sequence[float] | None = None,
     polarity: Polarity | None = None,
+    repeats: Repeats | None = None,
 ) -> Series:
     """Read the one series in a file or folder.
 
@@ -45,6 +47,9 @@ def read(
     polarity : {"magnitude", "signed"}, optional
         Whether negative signal means inverted magnetisation, instead of what the files say or,
         where they say nothing, the voxels show (see :class:`Series`).
+    repeats : {"mean", "separate"}, optional
+        What becomes of several images of one place at one setting: their mean, or a point each. By
+        default they are an error: averages are never taken silently.
 
     Returns
     -------
@@ -57,22 +62,25 @@ def read(
         if settings or slices are missing, wrong or repeated.
     """
     path = Path(path)
+    _check_repeats(repeats)
     given = {"TE": te, "TI": ti, "TR": tr, "FA": fa}
     times = {name: values for name, values in given.items() if values is not None}
     content = searched(path)
-    found = content.scans(times)
+    found = content.scans(times, repeats)
     scan = _chosen(found, path, series) if series is not None else _only(found, path, content)
     if scan.plan is None:
         raise scan.error or InputError("cannot be read", path=path)
     return load(scan.plan, path, polarity)
 
 
-def read_all(path: str | Path) -> list[Series]:
+def read_all(path: str | Path, *, repeats: Repeats | None = None) -> list[Series]:
     """Read every series in a file or folder that can be fitted.
 
     Parameters
     ----------
     path : str or Path
+    repeats : {"mean", "separate"}, optional
+        As in :func:`read`.
 
     Returns
     -------
@@ -85,8 +93,9 @@ def read_all(path: str | Path) -> list[Series]:
         If there is none, or a file is broken.
     """
     path = Path(path)
+    _check_repeats(repeats)
     content = searched(path)
-    found = content.scans()
+    found = content.scans(repeats=repeats)
     readable = [scan.plan for scan in found if scan.plan is not None]
     if not readable:
         raise _nothing(found, path, content)
@@ -129,8 +138,8 @@ class Content:
     images: list[Image]
     left_out: dict[str, InputError]
 
-    def scans(self, times: Times | None = None) -> list[Scan]:
-        return scans(self.images, self.path, times)
+    def scans(self, times: Times | None = None, repeats: Repeats | None = None) -> list[Scan]:
+        return scans(self.images, self.path, times, repeats)
 
 
 def searched(path: Path, strict: bool = True) -> Content:
@@ -185,6 +194,11 @@ def _images(file: Path) -> list[Image]:
         return dicom.images(file)
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", path=file) from None
+
+
+def _check_repeats(repeats: Repeats | None) -> None:
+    if repeats not in (None, "mean", "separate"):
+        raise InputError(f"{repeats!r}", field="repeats", expected='"mean" or "separate"')
 
 
 def _chosen(found: list[Scan], path: Path, number: int) -> Scan:

@@ -90,7 +90,7 @@ class Image:
         Factor of the voxel values that is not known to be comparable between images (Philips
         without its private scale slope); None where values compare.
     sidecars : tuple of str
-        Other files that its settings were read from.
+        Other files that it was read from: sidecars, and the repeats that it is the mean of.
     """
 
     file: str

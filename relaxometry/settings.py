@@ -36,6 +36,7 @@ class ScanSettings:
     drop_echoes: tuple[int, ...] = ()
     drop_reason: str = ""
     polarity: Literal["magnitude", "signed"] | None = None
+    repeats: Literal["mean", "separate"] | None = None
     te: tuple[float, ...] | None = None
     ti: tuple[float, ...] | None = None
     tr: tuple[float, ...] | None = None
@@ -138,6 +139,7 @@ def _scan(table: _Table) -> ScanSettings:
         drop_echoes=tuple(drop),
         drop_reason=table.text("drop_reason"),
         polarity=table.choice("polarity", ("magnitude", "signed")),
+        repeats=table.choice("repeats", ("mean", "separate")),
         te=table.times("te"),
         ti=table.times("ti"),
         tr=table.times("tr"),

@@ -207,6 +207,7 @@ def _read_scan(scan: ScanSettings) -> Series:
         tr=scan.tr,
         fa=scan.fa,
         polarity=scan.polarity,
+        repeats=scan.repeats,
     )
 
 

@@ -19,8 +19,8 @@ from relaxometry.errors import GeometryError, InputError
 from relaxometry.folder import read
 from relaxometry.maps import ParameterMaps, Status
 from relaxometry.models import MODELS
+from relaxometry.plan import assemble
 from relaxometry.points import Choices
-from relaxometry.scans import assemble
 from relaxometry.series import Protocol, Series
 
 AFFINE = np.array([[0, -2, 0, 10], [1.5, 0, 0, -20], [0, 0, 4, 5], [0, 0, 0, 1]], dtype=float)

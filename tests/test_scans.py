@@ -11,7 +11,8 @@ import pytest
 
 from relaxometry.errors import GeometryError, InputError, ProtocolError
 from relaxometry.images import Image
-from relaxometry.scans import assemble, scans
+from relaxometry.plan import assemble
+from relaxometry.scans import scans
 
 # As on the Siemens scan of the system phantom, ms.
 SIEMENS_TI = (50, 100, 200, 400, 600, 800)
@@ -260,3 +261,54 @@ def test_an_image_that_strays_from_its_acquisition_is_not_lost_in_silence(change
     for scan in (first, second):
         assert scan.plan is None
     assert "differs in size, place, field or maker" in str(first.error)
+
+
+class TestRepeats:
+    """Several images of one place at one setting: an error, until somebody says what they are."""
+
+    TE = (10.0, 20.0, 40.0)
+
+    def images(self, slices: Sequence[float] = (0.0, 2.0)) -> list[Image]:
+        """Three repeats of each echo in each slice: value TE, TE + 3, TE + 6, plus 100·height."""
+        return [
+            picture(
+                te + 3 * k + 100 * z, z, TE=te, TR=3000, acquisition="mese",
+                order=(1.0, float(k)), file=f"scan/{te:g}_{z:g}_{k}",
+            )
+            for k in range(3)
+            for te in self.TE
+            for z in slices
+        ]  # fmt: skip
+
+    def test_nothing_is_averaged_silently(self) -> None:
+        words = r"3 images of slice 1 of 2 .* at TE 10 ms.*repeats = \"mean\" or \"separate\""
+        with pytest.raises(InputError, match=words):
+            assemble(self.images(), "scan")
+
+    def test_the_mean_when_asked(self) -> None:
+        series = assemble(shuffled(self.images()), "scan", repeats="mean")
+        assert series.protocol.TE.tolist() == [0.010, 0.020, 0.040]
+        expected = np.array(self.TE) + 3 + 100 * np.array([[0], [2]])
+        assert np.array_equal(series.signal[0, 0], expected)
+        assert series.provenance.notes == ("mean of up to 3 images of one place at one setting",)
+        assert len(series.provenance.files) == 18
+
+    def test_each_a_point_when_asked(self) -> None:
+        series = assemble(shuffled(self.images()), "scan", repeats="separate")
+        assert series.protocol.TE.tolist() == [0.010] * 3 + [0.020] * 3 + [0.040] * 3
+        expected = np.array([10, 13, 16, 20, 23, 26, 40, 43, 46]) + 100 * np.array([[0], [2]])
+        assert np.array_equal(series.signal[0, 0], expected)
+        assert "each a point of its own" in series.provenance.notes[0]
+
+    def test_a_slice_with_fewer_is_an_error(self) -> None:
+        with pytest.raises(InputError, match=r"2 of 3 repeats of slice 2 of 2 .* at TE 40 ms"):
+            assemble(self.images()[:-1], "scan", repeats="mean")
+
+    def test_a_setting_with_fewer_is_none(self) -> None:
+        """Its mean is only noisier; what the weights should be is the user's to say."""
+        images = [i for i in self.images() if not i.file.endswith("_2") or i.settings["TE"] < 0.03]
+        assert len(assemble(images, "scan", repeats="separate").protocol) == 8
+        assert assemble(images, "scan", repeats="mean").signal[0, 0, 0, 2] == 41.5
+
+    def test_without_repeats_nothing_is_noted(self) -> None:
+        assert assemble(echoes(), "scan", repeats="mean").provenance.notes == ()
