@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from .plan import Repeats, Times, load
 from .polarity import Polarity
 from .scans import Scan, scans
 from .series import Protocol, Series, kind_of, range_text
+
+# What DICOM files hold, by name and time of change: who inspects a folder reads it next.
+_known: dict[tuple[object, ...], Sequence[Image] | InputError] = {}
+_MOST_KNOWN = 1 << 16
+_SETTLED = 2.0  # s: a file may change once more within one tick of the file system's clock
 
 
 def read(
@@ -188,12 +194,35 @@ def _images(file: Path) -> list[Image]:
         if not found:
             raise LeftOut("a map, a mask or labels", path=file)
         return found
-    from . import dicom
-
     try:
-        return dicom.images(file)
+        return list(_remembered(file))
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", path=file) from None
+
+
+def _remembered(file: Path) -> Sequence[Image]:
+    """The images of a DICOM file, which is read again only if it has changed since."""
+    from . import dicom
+
+    facts = file.stat()
+    mark = str(file), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    if mark not in _known:
+        found: Sequence[Image] | InputError
+        try:
+            found = dicom.images(file)
+        except InputError as error:
+            found = error
+        if time.time() - facts.st_ctime < _SETTLED:
+            if isinstance(found, InputError):
+                raise found
+            return found
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[mark] = found
+    known = _known[mark]
+    if isinstance(known, InputError):
+        raise known.with_traceback(None)
+    return known
 
 
 def _check_repeats(repeats: Repeats | None) -> None:

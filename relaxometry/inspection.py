@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
 from .folder import searched, sweep_text
 from .geometry import voxel_size
-from .images import polarity_of, stacked
+from .images import LeftOut, polarity_of, stacked
 from .jupyter import Shown
+from .plan import Repeated, arrange
 from .scans import Scan
 from .series import SWEEPABLE, Protocol, kind_of
 from .units import QUANTITIES
@@ -36,6 +38,12 @@ class ScanSummary:
     vendor, source : str
     polarity : str or None
         ``"magnitude"``, ``"signed"``, or None where only the voxels tell.
+    encoding : str
+        How its files are written, e.g. ``"classic DICOM, JPEG 2000 lossless"``.
+    repeats : int
+        Most images of one place at one setting.
+    origin : mapping of str to str
+        How each setting is known: ``{"TE": "EchoTime (0018,0081)"}``.
     files : tuple of str
         Relative to the folder.
     problem : str or None
@@ -50,6 +58,9 @@ class ScanSummary:
     vendor: str
     source: str
     polarity: str | None
+    encoding: str
+    repeats: int
+    origin: Mapping[str, str]
     files: tuple[str, ...]
     problem: str | None
 
@@ -62,8 +73,9 @@ class ScanSummary:
             " × ".join(f"{v:.3g}" for v in self.voxel_mm) + " mm",
             "field not stated" if self.field_T is None else f"{self.field_T:.3g} T",
             self.vendor,
-            self.source,
+            self.encoding or self.source,
             self.polarity,
+            f"{self.repeats} repeats" if self.repeats > 1 else "",
             _counted(len(self.files), "file") + self._where,
         ]
         line = ", ".join(fact for fact in facts if fact)
@@ -90,6 +102,9 @@ class ScanSummary:
             "vendor": self.vendor or None,
             "source": self.source,
             "polarity": self.polarity,
+            "encoding": self.encoding or None,
+            "repeats": self.repeats,
+            "origin": dict(self.origin),
             "n_files": len(self.files),
             "files": list(self.files),
             "problem": self.problem,
@@ -107,35 +122,34 @@ class Inspection(Shown):
     rows : tuple of ScanSummary
     ignored : mapping of str to str
         Files that belong to no scan, relative to the folder, and why.
+    unreadable : mapping of str to str
+        Files that may have belonged to one, but are broken, and how.
     """
 
     path: str
     rows: tuple[ScanSummary, ...]
     ignored: Mapping[str, str]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         fit = sum(row.problem is None for row in self.rows)
         head = f"Inspection: {Path(self.path).name}, {fit} series to fit"
         if others := len(self.rows) - fit:
             head += f", {others} other"
-        if self.ignored:
-            head += f", {_counted(len(self.ignored), 'file')} ignored"
-        by_reason: dict[str, list[str]] = {}
-        for file, why in self.ignored.items():
-            by_reason.setdefault(why, []).append(file)
-        ignored = [
-            f"  ignored: {files[0]}"
-            + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-            + f": {why}"
-            for why, files in by_reason.items()
-        ]
-        return "\n".join([head, *(f"  {row!r}" for row in self.rows), *ignored])
+        left_out = {"unreadable": self.unreadable, "ignored": self.ignored}
+        lines = [f"  {row!r}" for row in self.rows]
+        for what, reasons in left_out.items():
+            if reasons:
+                head += f", {_counted(len(reasons), 'file')} {what}"
+            lines += [f"  {what}: {line}" for line in _by_reason(reasons)]
+        return "\n".join([head, *lines])
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, units in the keys."""
         return {
             "series": [row.to_dict() for row in self.rows],
-            "ignored": [{"file": file, "reason": why} for file, why in self.ignored.items()],
+            "ignored": _listed(self.ignored),
+            "unreadable": _listed(self.unreadable),
         }
 
 
@@ -160,8 +174,30 @@ def inspect(path: str | Path) -> Inspection:
     content = searched(path, strict=False)
     root = path if path.is_dir() else path.parent
     rows = tuple(_summary(k, s, root) for k, s in enumerate(content.scans(), 1))
-    ignored = {_below(f, root): _reason(e, Path(f)) for f, e in content.left_out.items()}
-    return Inspection(str(path), rows, ignored)
+    ignored, broken = (
+        {
+            _below(file, root): _reason(error, Path(file))
+            for file, error in content.left_out.items()
+            if isinstance(error, LeftOut) is harmless
+        }
+        for harmless in (True, False)
+    )
+    return Inspection(str(path), rows, ignored, broken)
+
+
+def _by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """One line for all files with the same reason."""
+    files_of: dict[str, list[str]] = {}
+    for file, why in reasons.items():
+        files_of.setdefault(why, []).append(file)
+    return [
+        files[0] + (f" and {len(files) - 1} more" if len(files) > 1 else "") + f": {why}"
+        for why, files in files_of.items()
+    ]
+
+
+def _listed(reasons: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"file": file, "reason": why} for file, why in reasons.items()]
 
 
 def _counted(number: int, what: str) -> str:
@@ -170,6 +206,9 @@ def _counted(number: int, what: str) -> str:
 
 def _summary(number: int, scan: Scan, root: Path) -> ScanSummary:
     plan, first = scan.plan, scan.images[0]
+    if isinstance(scan.error, Repeated):  # it is a series all the same
+        with suppress(InputError):
+            plan = arrange(scan.images, root, repeats="mean")
     level, affine = [0], first.affine
     try:
         level, affine = stacked(scan.images, root)
@@ -189,6 +228,9 @@ def _summary(number: int, scan: Scan, root: Path) -> ScanSummary:
         vendor=first.vendor,
         source=first.source,
         polarity=polarity_of(first),
+        encoding=first.encoding,
+        repeats=plan.repeats if plan else 1,
+        origin=plan.origin if plan else {},
         files=files,
         problem=problem,
     )

@@ -112,7 +112,8 @@ def test_inspect_says_what_is_there(mixed: Path) -> None:
         (None, False, (5, 4, 2, 8)),
         ("IRT1", True, (5, 4, 2, 3)),
     ]
-    assert set(found.ignored) == {"notes.txt", "broken"}
+    assert set(found.ignored) == {"notes.txt"}
+    assert set(found.unreadable) == {"broken"}
     assert found.ignored["notes.txt"] == "not a DICOM or NIfTI file"
     assert "2: MESE, 4 TE 10 … 40 ms, 5×4×2, 0.5 × 0.5 × 2 mm, 7 T" in repr(found)
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
