@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .archive import inside, is_archive, renamed, unpacked
 from .errors import InputError
 from .geometry import Affine
 from .images import Image, LeftOut, stack_voxels, stacked
@@ -42,7 +43,7 @@ def read(
     Parameters
     ----------
     path : str or Path
-        DICOM or NIfTI; folders are searched to the bottom.
+        DICOM or NIfTI; folders are searched to the bottom, and a zip archive is one.
     series : int, optional
         Number of the series in :func:`inspect`, where there are several.
     te, ti, tr : sequence of float, optional
@@ -155,6 +156,8 @@ def searched(path: Path, strict: bool = True) -> Content:
     """
     if not path.exists():
         raise InputError("there is no such file or folder", path=path)
+    if is_archive(path):
+        return _unzipped(path, strict)
     content = Content(path, [], {})
     for file in _files(path):
         try:
@@ -166,6 +169,23 @@ def searched(path: Path, strict: bool = True) -> Content:
                 raise
             content.left_out[str(file)] = error
     return content
+
+
+def _unzipped(path: Path, strict: bool) -> Content:
+    """The content of an archive, under the names that it has there."""
+    try:
+        folder = unpacked(path)
+    except InputError as error:
+        if strict:
+            raise
+        return Content(path, [], {str(path): error})
+    try:
+        content = searched(folder, strict)
+    except InputError as error:
+        raise error.at(inside(error.path or "", folder, path)) from None
+    left_out = {inside(f, folder, path): error for f, error in content.left_out.items()}
+    left_out = {file: error.at(file) for file, error in left_out.items()}
+    return Content(path, [renamed(i, folder, path) for i in content.images], left_out)
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -194,6 +214,8 @@ def _images(file: Path) -> list[Image]:
         if not found:
             raise LeftOut("a map, a mask or labels", path=file)
         return found
+    if is_archive(file):
+        raise LeftOut("a zip archive, read only when it is asked for itself", path=file)
     try:
         return list(_remembered(file))
     except OSError as error:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .agents import REQUIRED, RelaxivityTable, relaxivity
+from .archive import outside
 from .contrast import Contrast, measure_contrast
 from .curvefit import CurveFit
 from .errors import GeometryError, InputError
@@ -372,7 +373,9 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
 def _files(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        inside = (
+            sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [outside(path)]
+        )
         found.update(dict.fromkeys(inside))
     return list(found)
 

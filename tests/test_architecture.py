@@ -22,7 +22,7 @@ FLOORS = (
     "estimate sheet settings",
     "series regression",
     "points models tubes images sidecar contrast",
-    "maps plan",
+    "maps plan archive",
     "tables simulate scans",
     "peaks",
     "projection",
