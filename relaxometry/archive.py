@@ -18,7 +18,11 @@ from .images import Image
 
 # What a folder of images may grow by: noise hardly, air a lot; a bomb by a thousand and more.
 _MOST_INFLATED, _HARMLESS = 100, 1 << 28
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# What zipfile raises on archives that are garbled, encrypted or packed in ways it does not know.
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, LookupError, NotImplementedError, OSError),
+    *(OverflowError, RuntimeError, ValueError),
+)
 
 
 def is_archive(path: Path) -> bool:
@@ -105,8 +109,11 @@ def _unpacked(path: Path, size: int, changed: int) -> Path:
                 archive.extract(member, folder)
         done = True
     except _DAMAGED as error:
+        if isinstance(error, InputError):
+            raise
+        why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise InputError(
-            f"cannot be unpacked ({str(error) or type(error).__name__})".split("\n")[0],
+            f"cannot be unpacked ({why})".split("\n")[0],
             path=path,
             hint="copy it again, or unpack it yourself",
         ) from None

@@ -254,6 +254,13 @@ def test_system_phantom(real_data: Path, name: str) -> None:
     assert np.allclose(back.protocol.TR, TR, rtol=1e-6)
     assert back.grid[2] == 1
     assert "voxels" not in back.provenance.origin["signed"]
+    (row,) = inspect(folder).rows
+    assert (row.kind, row.polarity, row.repeats, row.problem) == (kind, "magnitude", 1, None)
+    assert row.shape == back.signal.shape
+    assert np.allclose(row.protocol.times, swept, rtol=1e-6)
+    assert row.origin[row.protocol.swept].endswith(
+        {"IRT1": "InversionTime (0018,0082)", "MESE": "EchoTime (0018,0081)"}[kind]
+    )
     # The spheres lie where another program found them: brighter there than the picture's corner.
     centres = json.loads((folder.parents[1] / "expected.json").read_text())[name]
     image = back.root_sum_of_squares()[:, :, 0]

@@ -1,0 +1,131 @@
+"""Whatever stands in a file: it is read, or refused in one line; `inspect` never fails."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import relaxometry as rx
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "dicom" / "t1_ir" / "IM_0001.dcm"
+MOST = 64 << 20  # bytes that a broken file of a few 100 kB may make us take
+
+
+def dicom() -> tuple[str, bytes]:
+    return "image.dcm", SAMPLE.read_bytes()
+
+
+def nifti(compressed: bool) -> tuple[str, bytes]:
+    voxels = np.random.default_rng(0).normal(100, 10, (6, 5, 2, 3)).astype(np.float32)
+    data = nib.Nifti1Image(voxels, np.eye(4)).to_bytes()
+    return ("image.nii.gz", gzip.compress(data, mtime=0)) if compressed else ("image.nii", data)
+
+
+def archive() -> tuple[str, bytes]:
+    import io
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("scan/image.nii", nifti(False)[1])
+        file.writestr("scan/image.json", json.dumps({"EchoTime": [0.01, 0.02, 0.03]}))
+    return "scan.zip", stream.getvalue()
+
+
+FILES: dict[str, Callable[[], tuple[str, bytes]]] = {
+    "DICOM": dicom,
+    "NIfTI": lambda: nifti(False),
+    "NIfTI, gzip": lambda: nifti(True),
+    "zip": archive,
+}
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """Cut off, overwritten, doubled or filled in places; mostly where a header is."""
+    data = bytearray(content)
+    for _ in range(rng.integers(1, 6)):
+        span = len(data) if rng.random() < 0.3 else min(len(data), 1000)
+        at = int(rng.integers(0, max(span, 1)))
+        kind = rng.integers(0, 5)
+        if kind == 0:
+            del data[at:]
+        elif kind == 1:
+            data[at : at + 1] = bytes([rng.integers(256)])
+        elif kind == 2:
+            data[at : at + 4] = rng.choice([b"\xff" * 4, bytes(4), b"\xff\xff\xff\x7f"])
+        elif kind == 3:
+            data[at:at] = data[at : at + int(rng.integers(1, 50))]
+        else:
+            del data[at : at + int(rng.integers(1, 20))]
+        if not data:
+            break
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_damaged_files_are_told_of_or_read(kind: str, tmp_path: Path) -> None:
+    name, content = FILES[kind]()
+    rng = np.random.default_rng(7)
+    for k in range(250):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        (folder / name).write_bytes(damaged(content, rng))
+        for path in (folder, folder / name):
+            found = rx.inspect(path)
+            json.dumps(found.to_dict(), allow_nan=False)
+            assert all(
+                "\n" not in why for why in (*found.ignored.values(), *found.unreadable.values())
+            )
+        try:
+            rx.read(folder)
+        except rx.InputError as error:
+            assert "\n" not in str(error)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+def test_damaged_files_take_no_more_memory_than_they_deserve(kind: str, tmp_path: Path) -> None:
+    name, content = FILES[kind]()
+    rng = np.random.default_rng(8)
+    tracemalloc.start()
+    try:
+        for _ in range(60):
+            (tmp_path / name).write_bytes(damaged(content, rng))
+            try:
+                rx.read(tmp_path)
+            except rx.InputError:
+                continue
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MOST
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", "null", '{"EchoTime": 1e999}', '{"EchoTime": [[1], 2, 3]}', "\x00", "[" * 9999],
+)
+def test_strange_sidecars(text: str, tmp_path: Path) -> None:
+    name, content = nifti(False)
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "image.json").write_text(text)
+    assert rx.inspect(tmp_path).rows or rx.inspect(tmp_path).unreadable
+    with pytest.raises(rx.InputError, match=r"image|EchoTime"):
+        rx.read(tmp_path)
+
+
+def test_files_that_are_no_files(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "DICOMDIR").write_bytes(b"rubbish")
+    found = rx.inspect(tmp_path)
+    assert set(found.ignored) | set(found.unreadable) == {"loop", "gone", "empty", "DICOMDIR"}
