@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pydicom
@@ -18,7 +18,7 @@ from pydicom import uid
 from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from . import dicomheader, multiframe
@@ -140,6 +140,7 @@ class _File(io.BufferedReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
+        self.path = path
         self.size = self.seek(0, io.SEEK_END)
         self.seek(0)
 
@@ -156,11 +157,11 @@ def _read(header: Header, content: UID, dataset: Any, stored: _Stored) -> list[I
             raise header.error("NumberOfFrames", f"{count}", "1 in a classic MR image")
         headers: Iterable[Header] = [header]
     else:
-        groups = (
+        shared, own = (
             dataset[tag].value if tag in dataset else None
             for tag in (multiframe.SHARED, multiframe.PER_FRAME)
         )
-        headers = multiframe.frames(header, *groups, count)
+        headers = multiframe.frames(header, shared, own, count)
     encoding = f"{_READ[content]}, {_ENCODINGS[stored.syntax]}"
     return [_image(frame, stored, encoding) for frame in headers]
 
@@ -197,12 +198,12 @@ def _stored(
     file: _File, syntax: UID, values: Mapping[str, Any], dataset: Any
 ) -> tuple[int, _Stored]:
     """Where the pixels of a file lie, which stands at their tag, and for how many bytes."""
-    order = "little" if syntax.is_little_endian else "big"
+    order: Literal["little", "big"] = "little" if syntax.is_little_endian else "big"
     start = file.tell()
     tag = file.read(4)
     group, element = (int.from_bytes(tag[k : k + 2], order) for k in (0, 2))
     if (keyword := _PIXELS.get(group << 16 | element)) is None:
-        raise InputError("cut off, or without pixels", path=file.raw.name)
+        raise InputError("cut off, or without pixels", path=file.path)
     if not syntax.is_implicit_VR:
         file.seek(start + 8)
     length = int.from_bytes(file.read(4), order)
@@ -211,7 +212,7 @@ def _stored(
     if (length == _UNDEFINED) is not syntax.is_compressed:
         raise InputError(
             "pixels are not stored as the file says",
-            path=file.raw.name,
+            path=file.path,
             field="TransferSyntaxUID (0002,0010)",
             hint="export uncompressed",
         )
@@ -227,7 +228,7 @@ def _stored(
         "pixel_representation": values.get("PixelRepresentation"),
     }
     table = tuple(dataset[tag].value for tag in (_OFFSETS, _LENGTHS) if tag in dataset)
-    return room, _Stored(Path(file.raw.name), syntax, offset, options, table)
+    return room, _Stored(file.path, syntax, offset, options, table)
 
 
 @dataclass(eq=False)

@@ -88,9 +88,11 @@ def frames(header: Header, shared: Any, per_frame: Any, count: int) -> Iterator[
         # The last word is the frame's own; what stands in for a missing group has none.
         for found in (*(g.instead for g in whole + own), *(g.stated for g in whole + own)):
             merged |= found
+        if _says_little(merged.get("ImageType", ("", ""))[0]):
+            merged.pop("ImageType", None)
         yield replace(
             header,
-            values=header.values | pulses | {k: value for k, (value, _) in merged.items()},
+            values={**header.values, **pulses, **{k: value for k, (value, _) in merged.items()}},
             frame=number + 1,
             names={keyword: name for keyword, (_, name) in merged.items() if name},
         )
@@ -121,7 +123,12 @@ def _of_group(group: Any) -> _Group:
     return _Group(stated, instead)
 
 
-def _pulses(header: Header) -> Mapping[str, Any]:
+def _says_little(frame_type: Any) -> bool:
+    """Whether a type leaves open what a frame shows, as ORIGINAL, PRIMARY; the file's may say."""
+    return isinstance(frame_type, str) or len(frame_type) <= 2
+
+
+def _pulses(header: Header) -> dict[str, Any]:
     """ScanningSequence, which enhanced files state in other words."""
     if header.words("ScanningSequence"):
         return {}
