@@ -1,18 +1,16 @@
-"""DICOM files as `Image`s. Only this module and `dicomwriter` know pydicom."""
+"""DICOM files as `Image`s."""
 
 from __future__ import annotations
 
-import io
 import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments
@@ -24,6 +22,7 @@ from pydicom.uid import UID
 from . import dicomheader, multiframe
 from .codestream import cut_off, size_of
 from .dicomheader import TAGS, Header
+from .dicomparts import UNDEFINED, DicomFile, Items, parsed
 from .errors import InputError
 from .images import Image, LeftOut, vendor_of
 
@@ -59,8 +58,8 @@ _PIXELS = {
 }
 # Where each frame starts in compressed pixels, and its length.
 _OFFSETS, _LENGTHS = 0x7FE00001, 0x7FE00002
-_WANTED = [*TAGS.values(), multiframe.SHARED, multiframe.PER_FRAME, _OFFSETS, _LENGTHS]
-_UNDEFINED = 0xFFFFFFFF
+_WANTED = {*TAGS.values(), *multiframe.WANTED, _OFFSETS, _LENGTHS}
+_KEPT = (multiframe.SHARED, multiframe.PER_FRAME)
 
 
 def is_dicom(path: str | Path) -> bool:
@@ -91,7 +90,7 @@ def images(path: str | Path) -> list[Image]:
         angle that is not a possible number is kept in ``Image.faults``.
     """
     path = Path(path)
-    with _File(path) as file, warnings.catch_warnings():
+    with DicomFile(path) as file, warnings.catch_warnings():
         # pydicom warns of odd values; those that matter are checked one by one.
         warnings.simplefilter("ignore")
         if file.size == 0:  # a copy that failed: nobody can say which image it was
@@ -118,12 +117,12 @@ def images(path: str | Path) -> list[Image]:
                 hint="export uncompressed",
             )
         try:
-            file.seek(0)
-            dataset = pydicom.dcmread(file, specific_tags=_WANTED, stop_before_pixels=True)
+            file.encoded_as(syntax)
+            dataset, groups = parsed(file, _WANTED, kept=_KEPT)
             values = {name: dataset[tag].value for name, tag in TAGS.items() if tag in dataset}
             room, stored = _stored(file, syntax, values, dataset)
             header = Header(path, values, room, syntax.is_compressed)
-            return _read(header, content, dataset, stored)
+            return _read(header, content, groups, stored)
         except InputError:
             raise
         except _GARBLED as error:
@@ -135,20 +134,9 @@ def _garbled(path: Path, error: BaseException) -> InputError:
     return InputError(f"cannot be read as DICOM ({what})", path=path)
 
 
-class _File(io.BufferedReader):
-    """A file that never makes room for more bytes than it has, whatever its lengths claim."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self.path = path
-        self.size = self.seek(0, io.SEEK_END)
-        self.seek(0)
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(size if size is None or size < 4096 else min(size, self.size))
-
-
-def _read(header: Header, content: UID, dataset: Any, stored: _Stored) -> list[Image]:
+def _read(
+    header: Header, content: UID, groups: Mapping[int, Items], stored: _Stored
+) -> list[Image]:
     """The images of a file, one for each of its frames."""
     columns, rows, count = dicomheader.shape(header)
     stored.frames, stored.shape = count, (columns, rows, 1)
@@ -157,10 +145,7 @@ def _read(header: Header, content: UID, dataset: Any, stored: _Stored) -> list[I
             raise header.error("NumberOfFrames", f"{count}", "1 in a classic MR image")
         headers: Iterable[Header] = [header]
     else:
-        shared, own = (
-            dataset[tag].value if tag in dataset else None
-            for tag in (multiframe.SHARED, multiframe.PER_FRAME)
-        )
+        shared, own = (groups.get(tag, ()) for tag in _KEPT)
         headers = multiframe.frames(header, shared, own, count)
     encoding = f"{_READ[content]}, {_ENCODINGS[stored.syntax]}"
     return [_image(frame, stored, encoding) for frame in headers]
@@ -195,21 +180,15 @@ def _image(header: Header, stored: _Stored, encoding: str) -> Image:
 
 
 def _stored(
-    file: _File, syntax: UID, values: Mapping[str, Any], dataset: Any
+    file: DicomFile, syntax: UID, values: Mapping[str, Any], dataset: Any
 ) -> tuple[int, _Stored]:
     """Where the pixels of a file lie, which stands at their tag, and for how many bytes."""
-    order: Literal["little", "big"] = "little" if syntax.is_little_endian else "big"
-    start = file.tell()
-    tag = file.read(4)
-    group, element = (int.from_bytes(tag[k : k + 2], order) for k in (0, 2))
-    if (keyword := _PIXELS.get(group << 16 | element)) is None:
+    if file.tell() == file.size:
         raise InputError("cut off, or without pixels", path=file.path)
-    if not syntax.is_implicit_VR:
-        file.seek(start + 8)
-    length = int.from_bytes(file.read(4), order)
-    offset = file.tell()
+    tag, length = file.head()
+    keyword, offset = _PIXELS[tag], file.tell()
     room = file.size if syntax.is_compressed else min(length, file.size - offset)
-    if (length == _UNDEFINED) is not syntax.is_compressed:
+    if (length == UNDEFINED) is not syntax.is_compressed:
         raise InputError(
             "pixels are not stored as the file says",
             path=file.path,
@@ -245,7 +224,7 @@ class _Stored:
 
     def voxels(self, number: int, slope: float, intercept: float) -> NDArray[np.float32]:
         """One frame as (x, y, 1) in linear units."""
-        with _File(self.path) as file, warnings.catch_warnings():
+        with DicomFile(self.path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options = {**self.options, "number_of_frames": self.frames}
             try:
@@ -270,7 +249,7 @@ class _Stored:
         what = f"compressed pixels ({_ENCODINGS[self.syntax]}) cannot be decoded: {why}"
         return InputError(what, path=self.path, hint=hint)
 
-    def _check(self, file: _File, number: int) -> None:
+    def _check(self, file: DicomFile, number: int) -> None:
         """Raise unless a compressed frame is whole and of the size that the header says."""
         if self.syntax == uid.RLELossless:
             return
@@ -287,7 +266,7 @@ class _Stored:
         """Offset and length of each frame; None where its own table, or counting, must do."""
         if len(self.table) == 2:
             return self.table[0], self.table[1]
-        with _File(self.path) as file:
+        with DicomFile(self.path) as file:
             file.seek(self.offset)
             if parse_basic_offsets(file):
                 return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .dicomheader import TAGS, Header, named
 from .errors import InputError
@@ -46,18 +46,28 @@ _INSTEAD: dict[int, dict[str, _Tag]] = {
     },
     **dict.fromkeys((0x00209170, 0x00209171, 0x2005140E, 0x2005140F), _CLASSIC),
 }
+# The groups, and the name of Philips' own, without which it is but bytes.
+WANTED = {*_STATED, *_INSTEAD, 0x20050014}
 _PULSES = {"SPIN": "SE", "GRADIENT": "GR"}
 
 
-def frames(header: Header, shared: Any, per_frame: Any, count: int) -> Iterator[Header]:
+class Groups(Protocol):
+    """One functional group per frame, or one for all."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
+def frames(header: Header, shared: Groups, per_frame: Groups, count: int) -> Iterator[Header]:
     """The header of each frame, in the order of the file.
 
     Parameters
     ----------
     header : Header
         What stands outside of the functional groups.
-    shared, per_frame : sequence of groups or None
-        As the DICOM library gives them; of them nothing but physics and geometry is read.
+    shared, per_frame : sequence of groups
+        Each as the DICOM library gives it, when it is asked for; empty where there is none.
     count : int
         Number of frames that the file states.
 
@@ -66,14 +76,13 @@ def frames(header: Header, shared: Any, per_frame: Any, count: int) -> Iterator[
     InputError
         If the groups are not as many as the frames.
     """
-    items = _items(per_frame)
-    if items and len(items) != count:
+    if len(per_frame) not in (0, count):
         raise InputError(
-            f"NumberOfFrames (0028,0008) is {count}, but {len(items)} frames are described",
+            f"NumberOfFrames (0028,0008) is {count}, but {len(per_frame)} frames are described",
             path=header.path,
             hint="export the scan again",
         )
-    if not items and count > 1:
+    if not per_frame and count > 1:
         raise InputError(
             f"missing, so none of the {count} frames has a place or times",
             path=header.path,
@@ -81,9 +90,9 @@ def frames(header: Header, shared: Any, per_frame: Any, count: int) -> Iterator[
             hint="export the scan again",
         )
     pulses = _pulses(header)
-    whole = [_of_group(group) for group in _items(shared)[:1]]
+    whole = [_of_group(shared[0])] if shared else []
     for number in range(count):
-        own = [_of_group(items[number])] if items else []
+        own = [_of_group(per_frame[number])] if per_frame else []
         merged: dict[str, tuple[Any, str]] = {}
         # The last word is the frame's own; what stands in for a missing group has none.
         for found in (*(g.instead for g in whole + own), *(g.stated for g in whole + own)):

@@ -33,7 +33,7 @@ FLOORS = (
     "compiled",
     "solve dicomheader",
     "crosscheck problem agents",
-    "curvefit clipping multiframe",
+    "curvefit clipping multiframe dicomparts",
     "fit selection",
     "tubetable dicom dicomwriter nifti plots",
     "bids folder",
@@ -48,7 +48,7 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 
 #: A heavy package, and the only modules that may import it when the program runs.
 DOORS = {
-    "pydicom": {"dicom", "dicomwriter"},
+    "pydicom": {"dicom", "dicomparts", "dicomwriter"},
     "highdicom": {"parametric"},
     "nibabel": {"nifti"},
     "brukerapi": {"bruker"},
