@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ TAGS = {
     "ComplexImageComponent": 0x00089208,
     "ScanningSequence": 0x00180020,
     "SequenceName": 0x00180024,
+    "EchoPulseSequence": 0x00189008,
+    "InversionRecovery": 0x00189009,
     "SliceThickness": 0x00180050,
     "RepetitionTime": 0x00180080,
     "EchoTime": 0x00180081,
@@ -44,7 +46,10 @@ TAGS = {
     "Rows": 0x00280010,
     "Columns": 0x00280011,
     "PixelSpacing": 0x00280030,
+    "PhotometricInterpretation": 0x00280004,
     "BitsAllocated": 0x00280100,
+    "BitsStored": 0x00280101,
+    "PixelRepresentation": 0x00280103,
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
     # Private elements, each with the name of its maker: by that a reader knows their type.
@@ -57,13 +62,16 @@ _MHZ_PER_T = 42.5775
 # No compressed image is larger than this many times its file.
 _MOST_INFLATED = 1000
 _COMPONENTS = {"M": "M", "R": "R", "I": "I", "P": "P"} | {
-    "MAGNITUDE": "M", "REAL": "R", "IMAGINARY": "I", "PHASE": "P"
+    "MAGNITUDE": "M", "REAL": "R", "IMAGINARY": "I", "PHASE": "P", "PHASE MAP": "P"
 }  # fmt: skip
 _GE_COMPONENTS = {0: "M", 1: "P", 2: "R", 3: "I"}
 _UNFIT_TYPES = {
     r"LOCALIZER": "a localiser",
     r"MOSAIC": "a mosaic of slices",
+    r"CSA REPORT|SCREEN[ _]?(SAVE|SHOT|CAPTURE)": "a picture of a screen",
     r"(.*[ _])?MAP|ADC|MPR|MIP|MINIP|PROJECTION IMAGE|SUBTRACTION": "computed from other images",
+    # Derived pixel contrasts of enhanced files (PS3.3 C.8.16.1.4).
+    r"QUANTITY|DIVISION|MAXIMUM|MINIMUM|STD_DEVIATION": "computed from other images",
 }
 # Bruker says only "research mode", and the method in the name of the sequence.
 _BRUKER_SEQUENCES: dict[str, Sequence_] = {
@@ -82,13 +90,22 @@ class Header:
         File it is from, as the user gave it.
     values : mapping of str to object
         As the library gives them; keys are those of :data:`TAGS`.
+    room : int
+        Bytes of the file that may hold pixels.
     compressed : bool
         Whether the pixels take less room in the file than in memory.
+    frame : int or None
+        Number of the frame, from 1, where a file has several.
+    names : mapping of str to str
+        Tags that stand for others, e.g. EffectiveEchoTime for EchoTime.
     """
 
     path: Path
     values: Mapping[str, Any]
+    room: int
     compressed: bool = False
+    frame: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, keyword: str) -> Any:
         return self.values.get(keyword)
@@ -126,35 +143,46 @@ class Header:
         self, keyword: str, found: str, expected: str = "a number", hint: str = ""
     ) -> InputError:
         """What is wrong with a tag of this file."""
-        return InputError(found, path=self.path, field=named(keyword), expected=expected, hint=hint)
+        place = self.named(keyword)
+        if self.frame is not None:
+            place += f" of frame {self.frame}"
+        return InputError(found, path=self.path, field=place, expected=expected, hint=hint)
+
+    def named(self, keyword: str) -> str:
+        """The tag that a value was read from."""
+        return self.names.get(keyword) or named(keyword, TAGS[keyword])
 
 
 def _numbers(count: int) -> str:
     return "a number" if count == 1 else f"{count} numbers"
 
 
-def named(keyword: str) -> str:
+def named(keyword: str, tag: int) -> str:
     """A keyword with its tag, e.g. ``EchoTime (0018,0081)``."""
-    tag = f"{TAGS[keyword]:08X}"
-    return f"{keyword} ({tag[:4]},{tag[4:]})"
+    digits = f"{tag:08X}"
+    return f"{keyword} ({digits[:4]},{digits[4:]})"
 
 
 def shape(header: Header) -> tuple[int, int, int]:
-    """Size of the image, which must fit into its file before any memory is asked for."""
+    """Size of the image and number of frames: columns, rows, frames.
+
+    All must fit into the file before any memory is asked for.
+    """
     rows, columns, bits = (
         int(header.needed(tag, 1)[0]) for tag in ("Rows", "Columns", "BitsAllocated")
     )
-    if min(rows, columns, bits) < 1:
-        raise InputError(f"{columns}×{rows} pixels of {bits} bits", path=header.path)
-    if (header.number("SamplesPerPixel") or 1) != 1 or (header.number("NumberOfFrames") or 1) != 1:
-        raise InputError("colour or several frames", path=header.path, expected="one grey image")
-    size, stored = rows * columns * bits / 8, header.path.stat().st_size
-    if size > stored * (_MOST_INFLATED if header.compressed else 1):
-        raise InputError(
-            f"cut off: {columns}×{rows} pixels of {bits} bits in a file of {stored} bytes",
-            path=header.path,
-        )
-    return columns, rows, 1
+    frames = header.number("NumberOfFrames")
+    count = 1 if frames is None else int(frames)
+    if min(rows, columns, bits, count) < 1 or (frames or 1) != count:
+        found = f"{columns}×{rows} pixels of {bits} bits, {frames or 0:g} frames"
+        raise InputError(found, path=header.path)
+    photometry = " ".join(header.words("PhotometricInterpretation")) or "MONOCHROME2"
+    if (header.number("SamplesPerPixel") or 1) != 1 or "MONOCHROME" not in photometry:
+        raise InputError(f"a colour picture ({photometry})", path=header.path, expected="grey")
+    if rows * columns * count * bits / 8 > header.room * (_MOST_INFLATED * header.compressed or 1):
+        size = f"{columns}×{rows} pixels of {bits} bits" + (f" × {count} frames" * (count > 1))
+        raise InputError(f"cut off: {size} in {header.room} bytes", path=header.path)
+    return columns, rows, count
 
 
 def settings(header: Header) -> tuple[dict[str, float], dict[str, str], dict[str, InputError]]:
@@ -174,7 +202,7 @@ def settings(header: Header) -> tuple[dict[str, float], dict[str, str], dict[str
             continue
         if value is not None:
             known[name] = value if name == "FA" else value / 1e3  # DICOM has ms
-            origin[name] = named(keyword)
+            origin[name] = header.named(keyword)
     return known, origin, faults
 
 
@@ -184,11 +212,13 @@ def component(header: Header) -> tuple[str, str]:
         if word in _COMPONENTS:
             return _COMPONENTS[word], f"ComplexImageComponent {word}"
     ge = header["GE image type"]
+    if isinstance(ge, bytes) and len(ge) == 2:  # a private number of unknown type
+        ge = int.from_bytes(ge, "little")
     if isinstance(ge, int) and ge in _GE_COMPONENTS:
         return _GE_COMPONENTS[ge], f"GE image type {ge} (0043,102F)"
     for word in header.words("ImageType")[2:]:
         # Philips writes M_SE, M_IR, M_FFE; Bruker MAGNITUDE_IMAGE.
-        part = _COMPONENTS.get(word.split("_")[0])
+        part = _COMPONENTS.get(word.upper().split("_")[0])
         if part:
             return part, f"ImageType {word}"
     return "", ""

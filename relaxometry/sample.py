@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import bids, dicom, nifti
+from . import bids, dicomwriter, nifti
 from .series import Series
 from .simulate import Phantom, mese, phantom, t1_series, tumour
 from .whole import whole_folder
@@ -107,7 +107,7 @@ def write_study(
 
 def _write_scans(folder: Path, T2: Series, T1: Series, t1: str, uid_seed: str) -> None:
     for number, (name, series) in enumerate({"t2_mese": T2, t1: T1}.items(), 1):
-        dicom.write_series(
+        dicomwriter.write_series(
             series,
             folder / "dicom" / name,
             description=name,

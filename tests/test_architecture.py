@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors jupyter mapped scratch",
+    "errors jupyter mapped scratch codestream",
     "units geometry noise whole polarity",
     "estimate sheet settings",
     "series regression",
@@ -33,9 +33,9 @@ FLOORS = (
     "compiled",
     "solve dicomheader",
     "crosscheck problem agents",
-    "curvefit clipping",
+    "curvefit clipping multiframe dicomparts",
     "fit selection",
-    "tubetable dicom nifti plots",
+    "tubetable dicom dicomwriter nifti plots",
     "bids folder",
     "sample study inspection",
     "results",
@@ -48,7 +48,7 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 
 #: A heavy package, and the only modules that may import it when the program runs.
 DOORS = {
-    "pydicom": {"dicom"},
+    "pydicom": {"dicom", "dicomparts", "dicomwriter"},
     "highdicom": {"parametric"},
     "nibabel": {"nifti"},
     "brukerapi": {"bruker"},

@@ -13,7 +13,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, EnhancedMRImageStorage
 
-from relaxometry import dicom
+from relaxometry import dicom, dicomwriter
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_image
 from relaxometry.images import LeftOut
@@ -38,7 +38,7 @@ def mese(slices: int = 3) -> Series:
 
 
 def write(series: Series, folder: Path, **how: Any) -> list[Path]:
-    return dicom.write_series(
+    return dicomwriter.write_series(
         series, folder, **{"description": "scan", "series_number": 1, "uid_seed": "test"} | how
     )
 

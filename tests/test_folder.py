@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from relaxometry import dicom
+from relaxometry import dicomwriter
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_all, read_image
 from relaxometry.inspection import inspect
@@ -30,7 +30,7 @@ IR = series(Protocol(TI=[0.05, 0.2, 0.8], TR=[1.0, 1.0, 2.46], TE=0.012), seed=1
 
 
 def write(one: Series, folder: Path, number: int, apart: bool = False) -> list[Path]:
-    return dicom.write_series(
+    return dicomwriter.write_series(
         one,
         folder,
         description="secret words",
