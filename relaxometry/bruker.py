@@ -104,6 +104,8 @@ def _frames(header: Header) -> list[Image]:
     settings, origin, faults = visupars.settings(header)
     components, affines = visupars.components(header), visupars.affines(header)
     problem, rank = visupars.problem(header), visupars.rank(header)
+    sequence, field_T = visupars.sequence(header), visupars.field_T(header)
+    encoding = visupars.encoding(header)
     sidecars = tuple(str(file) for file in (path.with_name("visu_pars"), *_others(header)))
     return [
         Image(
@@ -114,8 +116,8 @@ def _frames(header: Header) -> list[Image]:
             load=partial(_voxels, path, kind, k, grid, float(slope), float(offset), backwards),
             origin={**origin, "signed": components[k][1]} if components[k][0] else origin,
             component=components[k][0],
-            sequence=visupars.sequence(header),
-            field_T=visupars.field_T(header),
+            sequence=sequence,
+            field_T=field_T,
             vendor=vendor_of("Bruker"),
             source="Bruker",
             acquisition=str(path.parent),
@@ -125,7 +127,7 @@ def _frames(header: Header) -> list[Image]:
             faults=faults,
             sidecars=sidecars,
             number=k,
-            encoding=visupars.encoding(header),
+            encoding=encoding,
         )
         for k, (slope, offset) in enumerate(scaling)
     ]

@@ -70,6 +70,7 @@ _SEQUENCES: dict[str, Sequence_] = {
 }
 _ECHO_TYPES: dict[str, Sequence_] = {"SpinEcho": "SE", "GradientEcho": "GE"}
 _MHZ_PER_T = 42.577
+_MOST_FRAMES = 10**6  # a forged number asks for all the memory there is
 _GARBLED = (TypeError, ValueError, IndexError, OverflowError)
 
 
@@ -136,8 +137,9 @@ class Header:
     @property
     def frames(self) -> int:
         count = self.number("VisuCoreFrameCount")
-        if count is None or count < 1 or count != int(count):
-            raise self.error("VisuCoreFrameCount", f"{count}", "a whole number from 1")
+        if count is None or not 1 <= count <= _MOST_FRAMES or count != int(count):
+            found = "missing" if count is None else f"{count:g}"
+            raise self.error("VisuCoreFrameCount", found, "a whole number from 1")
         return int(count)
 
     @property
