@@ -27,6 +27,7 @@ _HOMES = {
     "InputError": "errors",
     "inspect": "inspection",
     "measure_contrast": "contrast",
+    "MapImage": "mapimage",
     "MODELS": "models",
     "offset_warranted": "selection",
     "OffsetVerdict": "selection",
@@ -35,6 +36,7 @@ _HOMES = {
     "ProtocolError": "errors",
     "read": "folder",
     "read_all": "folder",
+    "read_map": "mapfiles",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -61,6 +63,7 @@ __all__ = [
     "FitError",
     "GeometryError",
     "InputError",
+    "MapImage",
     "OffsetVerdict",
     "ParameterMaps",
     "Protocol",
@@ -84,6 +87,7 @@ __all__ = [
     "offset_warranted",
     "read",
     "read_all",
+    "read_map",
     "relaxivity",
     "relaxivity_fit",
     "report",
@@ -133,6 +137,8 @@ if TYPE_CHECKING:
     from .folder import read as read
     from .folder import read_all as read_all
     from .inspection import inspect as inspect
+    from .mapfiles import read_map as read_map
+    from .mapimage import MapImage as MapImage
     from .maps import ParameterMaps as ParameterMaps
     from .maps import Status as Status
     from .models import MODELS as MODELS

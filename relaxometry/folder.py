@@ -20,6 +20,7 @@ from .plan import Repeats, Times, load
 from .polarity import Polarity
 from .scans import Scan, scans
 from .series import Protocol, Series, kind_of, range_text
+from .visupars import in_study
 
 # What DICOM files hold, by name and time of change: who inspects a folder reads it next.
 _known: dict[tuple[object, ...], Sequence[Image] | InputError] = {}
@@ -43,7 +44,8 @@ def read(
     Parameters
     ----------
     path : str or Path
-        DICOM or NIfTI; folders are searched to the bottom, and a zip archive is one.
+        DICOM, NIfTI or a Bruker ParaVision study; folders are searched to the bottom, and a zip
+        archive is one.
     series : int, optional
         Number of the series in :func:`inspect`, where there are several.
     te, ti, tr : sequence of float, optional
@@ -195,10 +197,25 @@ def _files(path: Path) -> Iterator[Path]:
         return
     for folder, below, names in os.walk(path):
         below[:] = sorted((n for n in below if not n.startswith(".")), key=_natural)
+        bruker = in_study(Path(folder))
         for name in sorted(names, key=_natural):
             # A sidecar is read with its image.
-            if not name.startswith(".") and not name.lower().endswith(".json"):
+            if name.startswith(".") or name.lower().endswith(".json"):
+                continue
+            # ParaVision's parameters and raw data are read with its images, or not at all.
+            if not bruker or name == "2dseq" or _is_image(Path(folder, name)):
                 yield Path(folder, name)
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file in a Bruker folder is an image in another format, as ParaVision exports."""
+    if file.name.lower().endswith((".nii", ".nii.gz", ".dcm")):
+        return True
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return True  # to be reported by the reader
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -214,6 +231,10 @@ def _images(file: Path) -> list[Image]:
         if not found:
             raise LeftOut("a map, a mask or labels", path=file)
         return found
+    if file.name == "2dseq":
+        from . import bruker
+
+        return bruker.images(file)
     if is_archive(file):
         raise LeftOut("a zip archive, read only when it is asked for itself", path=file)
     try:
@@ -287,7 +308,7 @@ def _nothing(found: list[Scan], path: Path, content: Content) -> InputError:
     return InputError(
         "nothing to fit here" + (f" ({listed})" if listed else ""),
         path=path,
-        expected="DICOM or NIfTI images that sweep one of TE, TI, TR, FA",
+        expected="DICOM, NIfTI or Bruker images that sweep one of TE, TI, TR, FA",
     )
 
 
