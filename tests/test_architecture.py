@@ -36,6 +36,7 @@ FLOORS = (
     "curvefit clipping",
     "fit selection",
     "tubetable dicom nifti plots",
+    "b1 parametric",
     "bids folder",
     "sample study inspection",
     "results",
