@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "analyse": "study",
     "compare_models": "selection",
+    "B1Map": "b1",
     "Contrast": "contrast",
     "CurveFit": "curvefit",
     "Estimate": "estimate",
@@ -37,6 +38,7 @@ _HOMES = {
     "read": "folder",
     "read_all": "folder",
     "read_map": "mapfiles",
+    "read_B1": "b1",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -57,6 +59,7 @@ _HOMES = {
 
 __all__ = [
     "MODELS",
+    "B1Map",
     "Contrast",
     "CurveFit",
     "Estimate",
@@ -86,6 +89,7 @@ __all__ = [
     "measure_contrast",
     "offset_warranted",
     "read",
+    "read_B1",
     "read_all",
     "read_map",
     "relaxivity",
@@ -102,6 +106,8 @@ __all__ = [
 if TYPE_CHECKING:
     from .agents import RelaxivityTable as RelaxivityTable
     from .agents import relaxivity as relaxivity
+    from .b1 import B1Map as B1Map
+    from .b1 import read_B1 as read_B1
     from .bids import write_maps as write_maps
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast

@@ -27,6 +27,21 @@ from .units import QUANTITIES, RATE_OF
 
 ArrayOf = Callable[[ParameterMaps], NDArray[Any]]
 
+_README = """\
+# Relaxometry of a phantom
+
+Written by relaxometry, a program that turns MRI scans of contrast-agent phantoms into relaxivities.
+{what}
+"""
+_IN_IT = {
+    "raw": "No person was scanned: the subject is a phantom.",
+    "derivative": (
+        "Maps of relaxation times (s) and rates (1/s), of their standard errors and of how well they\n"
+        "fit. The sidecar of each map says which model was fitted, and within which bounds; voxels\n"
+        "that were not determined are NaN, and desc-status says why."
+    ),
+}
+
 _SLAB = 1 << 20  # voxels of a map made and written at once
 _BIDS_VERSION = "1.10.0"
 # Entity that tells the images of a kind apart. BIDS has no suffix for variable TR.
@@ -178,9 +193,21 @@ def _arrays(maps: ParameterMaps) -> list[tuple[str, ArrayOf, dict[str, Any]]]:
     suffix, unit = QUANTITIES[time].bids, QUANTITIES[time].bids_unit
     rate = QUANTITIES[RATE_OF[time]]
     found: list[tuple[str, ArrayOf, dict[str, Any]]] = [
-        (suffix, lambda part: part[time].value, {"Units": unit}),
-        (rate.bids, lambda part: part[rate.symbol].value, {"Units": rate.bids_unit}),
-        (f"desc-stderr_{suffix}", lambda part: part[time].stderr, {"Units": unit}),
+        (
+            suffix,
+            lambda part: part[time].value,
+            {"Description": QUANTITIES[time].name, "Units": unit},
+        ),
+        (
+            rate.bids,
+            lambda part: part[rate.symbol].value,
+            {"Description": rate.name, "Units": rate.bids_unit},
+        ),
+        (
+            f"desc-stderr_{suffix}",
+            lambda part: part[time].stderr,
+            {"Description": f"standard error of the {QUANTITIES[time].name}", "Units": unit},
+        ),
         (
             f"desc-rmse_{suffix}",
             lambda part: part.rmse,
@@ -309,7 +336,10 @@ def _data_set(folder: Path, kind: str) -> dict[Path, Content]:
             path=folder,
             hint="give a new folder, e.g. derivatives/relaxometry in it",
         )
-    return {path: _json(description)}
+    contents: dict[Path, Content] = {path: _json(description)}
+    if not [found for found in folder.glob("README*") if found.is_file()]:
+        contents[folder / "README.md"] = _README.format(what=_IN_IT[kind]).encode()
+    return contents
 
 
 def _is_ours(path: Path, kind: str) -> bool:

@@ -167,7 +167,9 @@ def fit(
     ] = None,
     drop_echoes: Annotated[str | None, typer.Option(help="Points to leave out, e.g. 1,2.")] = None,
     drop_reason: Annotated[str, typer.Option(help="Why; needed with --drop-echoes.")] = "",
-    b1: Annotated[Path | None, typer.Option(help="NIfTI: actual over nominal angle.")] = None,
+    b1: Annotated[
+        Path | None, typer.Option(help="NIfTI: actual over nominal angle, or percent.")
+    ] = None,
     noise_floor: Annotated[
         float | None, typer.Option(help="Leave out points below K sigma.", metavar="K")
     ] = None,
@@ -182,7 +184,7 @@ def fit(
     from .folder import read
     from .maps import determined
     from .models import as_model
-    from .nifti import read_labels, read_volume
+    from .nifti import read_labels
     from .tubes import above_air
     from .whole import check_free, whole_folder
 
@@ -214,7 +216,11 @@ def fit(
         )
     more: dict[str, Any] = {}
     if b1 is not None:
-        more["B1"] = _on_grid(data, b1, *read_volume(b1))
+        from .b1 import read_B1
+
+        B1 = read_B1(b1).on(data)
+        _say(repr(B1))
+        data, more["B1"] = B1.noted(data), B1.factor
     if noise_floor is not None:
         more["noise_floor"] = noise_floor, sigma
     maps = fit_maps(

@@ -80,6 +80,7 @@ def images(path: str | Path) -> list[Image]:
             sidecars=tuple(str(file) for file in sidecar.files),
             whole=partial(_mapped, file) if file.is_signal else None,
             number=i,
+            encoding=file.encoding,
         )
         for i in range(n)
     ]
@@ -265,6 +266,7 @@ class _File:
     path: Path
     voxels: ArrayProxy
     affine: Affine
+    encoding: str  # for people, e.g. "NIfTI-1, gzip"
 
     @property
     def is_signal(self) -> bool:
@@ -292,7 +294,7 @@ def _opened(path: Path) -> _File:
     voxels = ArrayProxy(
         path, (shape, dtype, offset, slope, inter), mmap=False, keep_file_open=keep_open
     )
-    return _File(path, voxels, _affine(header, path))
+    return _File(path, voxels, _affine(header, path), _encoding(header, compressed))
 
 
 def _is_compressed(path: Path) -> bool:
@@ -335,6 +337,12 @@ def _header(path: Path, compressed: bool) -> Any:
             if header["magic"].item() == magic:
                 return header
     raise InputError("not a single-file NIfTI image", path=path, expected=".nii or .nii.gz")
+
+
+def _encoding(header: Any, compressed: bool) -> str:
+    facts = [f"NIfTI-{1 if header.sizeof_hdr == nib.Nifti1Header.sizeof_hdr else 2}"]
+    facts += ["big-endian"] if header.endianness == ">" else []
+    return ", ".join(facts + ["gzip"] * compressed)
 
 
 def _shape(header: Any, path: Path) -> tuple[int, int, int, int]:

@@ -170,7 +170,7 @@ def _acquisition(maps: Mapping[str, ParameterMaps]) -> list[tuple[str, list[str]
 def _scan(maps: ParameterMaps) -> dict[str, str]:
     series = maps.series
     protocol, provenance = series.protocol, series.provenance
-    known = [f"{name}: {provenance.origin[name]}" for name in ("TE", "TI", "TR", "FA")
+    known = [f"{name}: {provenance.origin[name]}" for name in ("TE", "TI", "TR", "FA", "B1")
              if name in provenance.origin]  # fmt: skip
     polarity = "signed" if series.signed else "magnitude"
     how = provenance.origin.get("signed")

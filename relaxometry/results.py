@@ -194,7 +194,9 @@ def _series(quantity: str, maps: ParameterMaps) -> Record:
         "polarity": polarity,
         "polarity_known_by": _plain(series.provenance.origin.get("signed", "")),
         "settings_known_by": {
-            name: how for name, how in series.provenance.origin.items() if name in SWEEPABLE
+            name: how
+            for name, how in series.provenance.origin.items()
+            if name in (*SWEEPABLE, "B1")
         },
         "field_T": _plain(series.field_T),
         "vendor": _plain(series.provenance.vendor),

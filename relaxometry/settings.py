@@ -41,6 +41,7 @@ class ScanSettings:
     ti: tuple[float, ...] | None = None
     tr: tuple[float, ...] | None = None
     fa: tuple[float, ...] | None = None
+    b1: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ def _scan(table: _Table) -> ScanSettings:
         ti=table.times("ti"),
         tr=table.times("tr"),
         fa=table.numbers("fa"),
+        b1=table.path("b1") if "b1" in table.values else None,
     )
     if scan.drop_echoes and not scan.drop_reason:
         raise InputError(

@@ -27,7 +27,7 @@ _KEYS = {
 }
 _COMPONENTS = {
     **dict.fromkeys(("M", "MAG", "MAGNITUDE"), "M"),
-    **dict.fromkeys(("P", "PHASE"), "P"),
+    **dict.fromkeys(("P", "PH", "PHASE"), "P"),
     **dict.fromkeys(("R", "REAL"), "R"),
     **dict.fromkeys(("I", "IMAG", "IMAGINARY"), "I"),
 }
@@ -38,7 +38,11 @@ _SEQUENCE_OF_SUFFIX: dict[str, Sequence_] = {
     "VFA": "GE",
 }
 _SWEEPING_ENTITIES = ("echo", "inv", "flip")
-_DCM2NIIX_ECHO = re.compile(r"_e\d+[a-z]?(?=$|_(?:ph|real|imaginary)$)")
+# What dcm2niix puts behind a name: echo, component, image number, and a letter where a name is
+# taken (each TR or angle of a sweep comes out as _e1, _e1a, _e1b).
+_DCM2NIIX = re.compile(
+    r"(?:_e\d+[a-z]?)?(?:(?P<component>_(?:ph|real|imaginary))[a-z]?)?(?:_i\d{5}[a-z]?)?$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,12 @@ class Name:
         return self.is_bids and self.suffix.endswith(("map", "dseg", "probseg", "mask"))
 
     @property
+    def component(self) -> str:
+        """``_ph``, ``_real`` or ``_imaginary``, as dcm2niix marks them; else empty."""
+        behind = None if self.is_bids else _DCM2NIIX.search(self.stem)
+        return (behind and behind["component"]) or ""
+
+    @property
     def order(self) -> tuple[float, ...]:
         """All whole numbers in the name: sorts ``_e2`` before ``_e10``."""
         return tuple(float(digits) for digits in re.findall(r"\d+", self.stem))
@@ -75,7 +85,8 @@ class Name:
     def acquisition(self) -> str:
         """The stem without what tells the images of one acquisition apart."""
         if not self.is_bids:
-            return _DCM2NIIX_ECHO.sub("", self.stem)
+            behind = _DCM2NIIX.search(self.stem)
+            return self.stem if behind is None else self.stem[: behind.start()] + self.component
         parts = self.stem.split("_")
         return "_".join(part for part in parts if part.split("-")[0] not in _SWEEPING_ENTITIES)
 
@@ -169,6 +180,9 @@ class Sidecar:
             # The first two say ORIGINAL or DERIVED, PRIMARY or SECONDARY.
             *((word, f"ImageType {word} (sidecar)") for word in image_type[2:]),
         ]
+        if self.fields:  # of dcm2niix; without its sidecar "_ph" may stand for anything
+            mark = self.name.component
+            words.append((mark.lstrip("_"), f"{mark} in the file name"))
         for word, reason in words:
             if isinstance(word, str) and word.upper() in _COMPONENTS:
                 return _COMPONENTS[word.upper()], reason

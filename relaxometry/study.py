@@ -13,6 +13,7 @@ import pandas as pd
 
 from .agents import REQUIRED, RelaxivityTable, relaxivity
 from .archive import outside
+from .b1 import B1Map, read_B1
 from .contrast import Contrast, measure_contrast
 from .curvefit import CurveFit
 from .errors import GeometryError, InputError
@@ -129,6 +130,7 @@ def analyse(
         series = {name: _to_fit(name, settings.scans[name], one) for name, one in scanned.items()}
         # Sought in all that was scanned: a short T2 may show only in an echo left out of the fit.
         tubes = _place_tubes(settings.tubes, scanned) if settings.tubes and scanned else {}
+        B1 = {name: _B1(name, settings.scans[name], one) for name, one in series.items()}
     except InputError as error:
         # What is wrong between files is a matter of the study that brought them together.
         raise (error if error.path else error.at(settings.path)) from None
@@ -138,8 +140,11 @@ def analyse(
     for name, one in series.items():
         model = _model(name, settings.scans[name], one)
         mask = tubes[name].mask | above_air(one.root_sum_of_squares())[0]
+        factor = None
+        if (b1 := B1[name]) is not None:
+            one, factor = b1.noted(one), b1.factor
         maps[name] = fit_maps(
-            one, model, mask, workers=workers, max_memory=max_memory, progress=progress
+            one, model, mask, B1=factor, workers=workers, max_memory=max_memory, progress=progress
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     on = settings.tubes.on if settings.tubes else ""
@@ -155,7 +160,7 @@ def analyse(
         tube_table=table,
         relaxivity=lines,
         contrasts=contrasts,
-        inputs=_inputs(settings, series),
+        inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings),
         failures=failures,
     )
@@ -239,6 +244,19 @@ def _model(name: str, scan: ScanSettings, series: Series) -> str:
         )
     model.check(series.protocol)
     return model.name
+
+
+def _B1(name: str, scan: ScanSettings, series: Series) -> B1Map | None:
+    """The map of B1 on the grid of its series, where the study names one."""
+    if scan.b1 is None:
+        return None
+    if "FA" not in as_model(_model(name, scan, series)).reads:
+        raise InputError(
+            f"a B1 map for {series.kind}",
+            field=f"[{name}] b1",
+            expected="a scan with variable flip angle",
+        )
+    return read_B1(scan.b1).on(series)
 
 
 def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyFacts:

@@ -36,6 +36,7 @@ FLOORS = (
     "curvefit clipping multiframe dicomparts",
     "fit selection",
     "tubetable dicom dicomwriter nifti bruker plots",
+    "b1 parametric",
     "bids folder mapfiles",
     "sample study inspection",
     "results",

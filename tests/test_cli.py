@@ -321,10 +321,16 @@ class TestEveryModelFromFiles:
         nibabel.save(nibabel.Nifti1Image(np.full(series.grid, 80, "f4"), series.affine), percent)
         again = ["fit", str(tmp_path / "raw"), "-o", str(tmp_path / "other"), "--b1", str(percent)]
         again += ["--mask", str(tmp_path / "mask.nii.gz")]
-        assert run(again) == 3
-        assert "B1: median 80; expected" in (told := capsys.readouterr().err)
-        assert "divide percent by 100" in told
-        assert not (tmp_path / "other").exists()
+        assert run(again) == 0
+        assert "median 0.8 (90 % 0.8 … 0.8), percent: the median is 80" in capsys.readouterr().out
+        again = nibabel.load(next((tmp_path / "other").rglob("sub-01_T1map.nii.gz"))).get_fdata()
+        np.testing.assert_allclose(again, T1, rtol=1e-6)
+        angles = tmp_path / "angles.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(np.full(series.grid, 800, "f4"), series.affine), angles)
+        asked = ["fit", str(tmp_path / "raw"), "-o", str(tmp_path / "third"), "--b1", str(angles)]
+        assert run([*asked, "--mask", str(tmp_path / "mask.nii.gz")]) == 3
+        assert "B1: a median of 800 percent" in capsys.readouterr().err
+        assert not (tmp_path / "third").exists()
 
     def test_what_was_done_to_the_points_is_said(
         self, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -454,7 +460,7 @@ class TestWhatIsHandedToTheFit:
             (["--drop-echoes", "1-3", "--drop-reason", "why"], "--drop-echoes: '1-3'"),
             (["--noise-floor", "3"], "--sigma"),
             (["--sigma", "3"], "--noise-floor"),
-            (["--b1", "{study}/contrast/pre.nii.gz"], "pre.nii.gz: not on the grid"),
+            (["--b1", "{study}/contrast/pre.nii.gz"], "pre.nii.gz: B1: a median of 3"),
         ],
     )
     def test_what_cannot_be(self, asked, named, study, tmp_path, capsys) -> None:
