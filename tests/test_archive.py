@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
-from relaxometry.dicom import write_series
+from relaxometry.dicomwriter import write_series
 
 TE = np.array([0.01, 0.02, 0.04])
 

@@ -356,7 +356,7 @@ class TestBroken:
         path.write_bytes(content)
         with pytest.raises(InputError, match=words):
             rx.read(tmp_path)
-        assert len(rx.inspect(tmp_path).ignored) == 1
+        assert len(rx.inspect(tmp_path).unreadable) == 1
 
     def test_cut_off_after_the_headers_were_read(self, tmp_path):
         path = msme(tmp_path)

@@ -70,6 +70,15 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+def complaint(folder: Path) -> str:
+    """What reading it is refused with; empty if it is read."""
+    try:
+        rx.read(folder)
+    except rx.InputError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_damaged_files_are_told_of_or_read(kind: str, tmp_path: Path) -> None:
     name, content = FILES[kind]()
@@ -84,10 +93,7 @@ def test_damaged_files_are_told_of_or_read(kind: str, tmp_path: Path) -> None:
             assert all(
                 "\n" not in why for why in (*found.ignored.values(), *found.unreadable.values())
             )
-        try:
-            rx.read(folder)
-        except rx.InputError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in complaint(folder)
         shutil.rmtree(folder)
 
 
@@ -99,10 +105,7 @@ def test_damaged_files_take_no_more_memory_than_they_deserve(kind: str, tmp_path
     try:
         for _ in range(60):
             (tmp_path / name).write_bytes(damaged(content, rng))
-            try:
-                rx.read(tmp_path)
-            except rx.InputError:
-                continue
+            complaint(tmp_path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
