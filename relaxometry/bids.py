@@ -167,7 +167,7 @@ def write_maps(
         from . import parametric
 
         contents |= parametric.files(maps, folder / "dicom")
-        contents |= _ignored(folder, "dicom/")
+        contents |= _ignored(folder, "dicom")
     return write_together(contents)
 
 

@@ -96,7 +96,7 @@ def files(maps: ParameterMaps, folder: Path, study: str | None = None) -> dict[P
     check_writable()
     time = maps.model.time
     checked = _checked(maps.series.affine)
-    digest = hashlib.sha256(checked.tobytes())
+    digest = hashlib.sha256(time.encode() + checked.tobytes())
     digest.update(np.ascontiguousarray(maps[time].value).tobytes())
     seed = digest.hexdigest()
     contents: dict[Path, Content] = {}
@@ -370,16 +370,7 @@ def _placed(dataset: Dataset, path: Path) -> tuple[Affine, list[int]]:
         lps[:3, 2] = normal * thickness
     lps[:3, 3] = positions[order[0]]
     affine = LPS_TO_RAS @ lps
-    own = _own_affine(dataset)
-    if own is not None:
-        flipped = affine.copy()
-        flipped[:3, 3] += (len(order) - 1) * affine[:3, 2]
-        flipped[:3, 2] *= -1
-        # What another program moved since is where that program put it.
-        if np.allclose(own, flipped, rtol=0, atol=_SAME_MM):
-            affine, order = own, order[::-1]
-        elif np.allclose(own, affine, rtol=0, atol=_SAME_MM):
-            affine = own
+    affine, order = _as_written(dataset, affine, order)
     level = np.argsort(order)
     steps = LPS_TO_RAS[:3, :3] @ positions.T - affine[:3, 3:] - affine[:3, 2:3] * level
     if np.abs(steps).max() > max(0.01 * np.linalg.norm(affine[:3, 2]), _SAME_MM):
@@ -387,10 +378,24 @@ def _placed(dataset: Dataset, path: Path) -> tuple[Affine, list[int]]:
     return checked_affine(affine), level.tolist()
 
 
-def _own_affine(dataset: Dataset) -> Affine | None:
-    """The affine that :func:`write_parametric_maps` left, if it is still there."""
+def _as_written(
+    dataset: Dataset, affine: Affine, order: NDArray[np.intp]
+) -> tuple[Affine, NDArray[np.intp]]:
+    """The affine that :func:`write_parametric_maps` left, and frames in its order of slices.
+
+    As given where that is gone, or another program has moved the slices since.
+    """
     try:
         element = dataset.private_block(_GROUP, _CREATOR)[_AFFINE]
-        return np.array(element.value, dtype=np.float64).reshape(4, 4)
+        own = np.array(element.value, dtype=np.float64).reshape(4, 4)
     except (KeyError, ValueError, TypeError):
-        return None
+        return affine, order
+    flipped = affine.copy()
+    flipped[:3, 3] += (len(order) - 1) * affine[:3, 2]
+    flipped[:3, 2] *= -1
+    # Of a single slice the third column says nothing of where its voxels are.
+    columns = [0, 1, 2, 3] if len(order) > 1 else [0, 1, 3]
+    for other, frames in ((affine, order), (flipped, order[::-1])):
+        if np.allclose(own[:, columns], other[:, columns], rtol=0, atol=_SAME_MM):
+            return own, frames
+    return affine, order
