@@ -54,6 +54,7 @@ _HOMES = {
     "tubes_from_circles": "tubes",
     "tubes_from_labels": "tubes",
     "write_maps": "bids",
+    "write_parametric_maps": "parametric",
     "write_study": "sample",
 }
 
@@ -100,6 +101,7 @@ __all__ = [
     "tubes_from_circles",
     "tubes_from_labels",
     "write_maps",
+    "write_parametric_maps",
     "write_study",
 ]
 
@@ -149,6 +151,7 @@ if TYPE_CHECKING:
     from .maps import Status as Status
     from .models import MODELS as MODELS
     from .models import SignalModel as SignalModel
+    from .parametric import write_parametric_maps as write_parametric_maps
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report

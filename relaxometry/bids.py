@@ -36,9 +36,9 @@ Written by relaxometry, a program that turns MRI scans of contrast-agent phantom
 _IN_IT = {
     "raw": "No person was scanned: the subject is a phantom.",
     "derivative": (
-        "Maps of relaxation times (s) and rates (1/s), of their standard errors and of how well they\n"
-        "fit. The sidecar of each map says which model was fitted, and within which bounds; voxels\n"
-        "that were not determined are NaN, and desc-status says why."
+        "Maps of relaxation times (s) and rates (1/s), their standard errors and goodness of fit.\n"
+        "The sidecar of each map says which model was fitted and within which bounds; voxels that\n"
+        "were not determined are NaN, and desc-status says why."
     ),
 }
 
@@ -108,6 +108,7 @@ def write_maps(
     subject: str = "01",
     tubes_labels: ArrayLike | None = None,
     sources: Sequence[str] = (),
+    dicom: bool = False,
 ) -> list[Path]:
     """Write parameter maps as a BIDS derivatives data set.
 
@@ -127,6 +128,9 @@ def write_maps(
         Label map (x, y, z) on the grid of the maps, written as by :func:`write_labels`.
     sources : sequence of str
         What was fitted, as BIDS URIs or as paths in the data set.
+    dicom : bool
+        Write the time and its rate as DICOM Parametric Maps too, ``dicom/T2.dcm`` and
+        ``dicom/R2.dcm`` (see :func:`write_parametric_maps`), which ``.bidsignore`` leaves out.
 
     Returns
     -------
@@ -137,7 +141,8 @@ def write_maps(
     ------
     InputError
         If the folder holds a data set of another origin, the label is not one, or the tubes do not
-        lie on the grid of the maps. Nothing is written then.
+        lie on the grid of the maps; if DICOM is asked for and highdicom is not installed. Nothing
+        is written then.
     """
     folder, affine = Path(folder), maps.series.affine
     contents = _data_set(folder, "derivative")
@@ -158,6 +163,11 @@ def write_maps(
                 expected=f"the maps' {maps.series.grid}",
             )
         contents |= _labels(tubes_labels, affine, folder, subject)
+    if dicom:
+        from . import parametric
+
+        contents |= parametric.files(maps, folder / "dicom")
+        contents |= _ignored(folder, "dicom")
     return write_together(contents)
 
 

@@ -174,6 +174,9 @@ def fit(
         float | None, typer.Option(help="Leave out points below K sigma.", metavar="K")
     ] = None,
     sigma: Annotated[float | None, typer.Option(help="Noise, in units of the signal.")] = None,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Also as DICOM Parametric Maps, in dicom/.")
+    ] = False,
     workers: Workers = None,
     max_memory: MaxMemory = None,
     force: Force = False,
@@ -189,6 +192,10 @@ def fit(
     from .whole import check_free, whole_folder
 
     check_free(output, "dataset_description.json", force)
+    if dicom:
+        from .parametric import check_writable
+
+        check_writable()
     chosen, memory = None if model is None else as_model(model), _bytes(max_memory)
     if (noise_floor is None) != (sigma is None):
         raise InputError("one without the other", field="--noise-floor, --sigma", expected="both")
@@ -236,7 +243,7 @@ def fit(
     told = "\n".join([repr(maps), *(f"note: {note}" for note in maps.notes)])
     few = determined(maps.status).sum() < where.sum() / 2
     with whole_folder(output, "dataset_description.json", force) as beside:
-        write_maps(maps, beside)
+        write_maps(maps, beside, dicom=dicom)
     _say(told)
     _say(f"Maps: {output}")
     if few:

@@ -49,7 +49,7 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 
 #: A heavy package, and the only modules that may import it when the program runs.
 DOORS = {
-    "pydicom": {"dicom", "dicomparts", "dicomwriter"},
+    "pydicom": {"dicom", "dicomparts", "dicomwriter", "parametric"},
     "highdicom": {"parametric"},
     "nibabel": {"nifti"},
     "brukerapi": {"bruker"},
