@@ -183,7 +183,7 @@ def load(plan: Plan, path: str | Path, polarity: Polarity | None = None) -> Seri
     try:
         return Series(_voxels(plan), *facts)
     except InputError as error:
-        raise error.at(path) from None
+        raise (error if error.path else error.at(path)) from None
 
 
 def _voxels(plan: Plan) -> NDArray[np.float32]:
