@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import get_frame, parse_basic_offsets, parse_fragments
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
@@ -28,8 +28,16 @@ from .images import Image, LeftOut, vendor_of
 
 # What pydicom raises on files that are cut off or garbled.
 _GARBLED = (
-    *(AttributeError, EOFError, InvalidDicomError, KeyError, NotImplementedError, OSError),
-    *(OverflowError, RecursionError, TypeError, ValueError, struct.error),
+    *(AttributeError, BytesLengthException, EOFError, InvalidDicomError, KeyError),
+    *(
+        NotImplementedError,
+        OSError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ),
 )
 _CLASSIC = uid.MRImageStorage
 _READ = {
@@ -130,8 +138,9 @@ def images(path: str | Path) -> list[Image]:
 
 
 def _garbled(path: Path, error: BaseException) -> InputError:
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
-    return InputError(f"cannot be read as DICOM ({what})", path=path)
+    """Only the kind of error is told: its words may quote what stands in the file, or who."""
+    what = f"cut off or garbled: cannot be read as DICOM ({type(error).__name__})"
+    return InputError(what, path=path, hint="copy the scan again")
 
 
 def _read(
@@ -239,8 +248,9 @@ class _Stored:
                 pixels, _ = decoder.as_array(file, index=number, raw=True, **options)
             except InputError:
                 raise
-            except RuntimeError as error:  # RecursionError is one, too
-                raise self._error(str(error).split("\n")[0], "export uncompressed") from None
+            except RuntimeError:  # what pydicom raises when every decoder has failed
+                hint = "copy the scan again, or export it uncompressed"
+                raise self._error("they are cut off or garbled", hint) from None
             except _GARBLED as error:
                 raise _garbled(self.path, error) from None
         return (pixels.T[..., np.newaxis] * slope + intercept).astype(np.float32)

@@ -58,7 +58,7 @@ class DicomFile(io.BufferedReader):
         """Tag and length of the element that starts here; the file then stands at its value."""
         start = super().read(8)
         if len(start) < 8:
-            raise EOFError("the file ends within a sequence, or before its pixels")
+            raise self.error("cut off within a sequence, or before the pixels")
         group, element, length = self._head(start)
         vr = start[4:6]
         # Items have no type; and some writers leave it out inside of a sequence.
@@ -132,7 +132,7 @@ def _items(file: DicomFile, length: int, depth: int = 0) -> Iterator[tuple[int, 
         raise file.error(f"sequences nested {depth} deep")
     last = file.size if length == UNDEFINED else file.tell() + length
     if last > file.size:
-        raise EOFError("the file ends within a sequence")
+        raise file.error("cut off within a sequence")
     while file.tell() < last:
         tag, size = file.head()
         if tag == _SEQUENCE_END:

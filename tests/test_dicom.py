@@ -8,54 +8,22 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
-from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, EnhancedMRImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedSRStorage,
+    MediaStorageDirectoryStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+)
 
-from relaxometry import dicom, dicomwriter
+from relaxometry import dicom
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_image
 from relaxometry.images import LeftOut
 from relaxometry.series import Protocol, Series
 
-
-def oblique() -> np.ndarray:
-    """Voxels of 0.5 × 0.7 × 2 mm, turned by 30° about x and 20° about z, RAS."""
-    a, b = np.deg2rad(30), np.deg2rad(20)
-    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    about_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = about_z @ about_x * [0.5, 0.7, 2.0]
-    affine[:3, 3] = [-31.25, 12.5, 40.0]
-    return affine
-
-
-def mese(slices: int = 3) -> Series:
-    signal = np.random.default_rng(7).uniform(0, 5000, (6, 4, slices, 3)).astype(np.float32)
-    protocol = Protocol(TE=[0.0127, 0.0254, 0.0381], TR=2.0)
-    return Series(signal, protocol, oblique(), field_T=7.0, sequence="SE")
-
-
-def write(series: Series, folder: Path, **how: Any) -> list[Path]:
-    return dicomwriter.write_series(
-        series, folder, **{"description": "scan", "series_number": 1, "uid_seed": "test"} | how
-    )
-
-
-def change(file: Path, **tags: Any) -> None:
-    """Set tags of a file; a text stands as it is, however wrong, and None takes the tag away."""
-    dataset = pydicom.dcmread(file)
-    for keyword, value in tags.items():
-        tag = Tag(keyword)
-        if value is None:
-            del dataset[tag]
-        elif isinstance(value, str) and (VR := dictionary_VR(tag)) in ("DS", "IS"):
-            text = value.encode() + b" " * (len(value) % 2)
-            dataset[tag] = RawDataElement(tag, VR, len(text), text, 0, False, True)
-        else:
-            setattr(dataset, keyword, value)
-    dataset.save_as(file, enforce_file_format=True)
+from .handmade_dicom import change, mese, oblique, write
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -258,6 +226,14 @@ def test_an_inversion_time_of_zero_without_inversion_is_none(tmp_path: Path) -> 
         (["ORIGINAL", "PRIMARY", "LOCALIZER"], "a localiser"),
         (["DERIVED", "PRIMARY", "M", "T2 MAP"], "computed from other images"),
         (["DERIVED", "PRIMARY", "T1_MAP"], "computed from other images"),
+        (["DERIVED", "PRIMARY", "M", "T2_STAR MAP", "T2_STAR MAP"], "computed from other images"),
+        (["DERIVED", "PRIMARY", "OTHER", "QUANTITY"], "computed from other images"),
+        (["DERIVED", "PRIMARY", "PHASE MAP", "FFE"], "a phase image"),
+        (["ORIGINAL", "PRIMARY", "I_SE", "I", "SE"], "an imaginary image"),
+        (["DERIVED", "SECONDARY", "OTHER", "CSA REPORT"], "a picture of a screen"),
+        (["ORIGINAL", "PRIMARY", "M_FFE", "M", "FFE"], ""),
+        (["ORIGINAL", "PRIMARY", "R_IR", "R", "IR"], ""),
+        (["DERIVED", "SECONDARY", "OTHER"], ""),
         (["ORIGINAL", "PRIMARY", "M", "ND", "NORM"], ""),
         (["DERIVED", "PRIMARY", "M", "DIS2D"], ""),
         (["ORIGINAL", "PRIMARY", "", "MAGNITUDE_IMAGE"], ""),
@@ -269,6 +245,16 @@ def test_what_the_type_of_an_image_says(tmp_path: Path, image_type: list[str], r
     (image,) = dicom.images(file)
     assert image.unfit.startswith(reason)
     assert bool(image.unfit) is bool(reason)
+
+
+@pytest.mark.parametrize(("stored", "component"), [(0, "M"), (1, "P"), (2, "R"), (3, "I")])
+def test_what_GE_says_in_its_own_tag(tmp_path: Path, stored: int, component: str) -> None:
+    file = write(mese(1), tmp_path)[0]
+    dataset = pydicom.dcmread(file)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+    dataset.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", stored)
+    dataset.save_as(file, enforce_file_format=True)
+    assert dicom.images(file)[0].component == component
 
 
 def test_field_falls_back_on_the_frequency(tmp_path: Path) -> None:
@@ -303,12 +289,15 @@ def test_spin_or_gradient_echo(
     assert dicom.images(file)[0].sequence == expected
 
 
-def test_what_is_not_a_classic_MR_image_is_left_out(tmp_path: Path) -> None:
+def test_what_is_not_an_MR_image_is_left_out(tmp_path: Path) -> None:
     file = write(mese(1), tmp_path)[0]
     dataset = pydicom.dcmread(file)
     for content, words in (
-        (EnhancedMRImageStorage, "enhanced multi-frame"),
-        (CTImageStorage, "CT"),
+        (CTImageStorage, "not an MR image .CT"),
+        (SecondaryCaptureImageStorage, "not an MR image .Secondary Capture"),
+        (EnhancedSRStorage, "not an MR image .Enhanced SR"),
+        (ParametricMapStorage, "not an MR image .Parametric Map"),
+        (MediaStorageDirectoryStorage, "not an MR image .Media Storage Directory"),
     ):
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = content
         dataset.save_as(file, enforce_file_format=True)
@@ -362,32 +351,3 @@ def test_bruker_files_with_fractions_and_without_a_slope(real_data: Path) -> Non
     stored = np.fromfile(real_data / "bruker_7T/paravision/11/pdata/1/2dseq", dtype="<i2")
     frames = stored.reshape(3, 9, 160, 192).transpose(3, 2, 1, 0)[..., ::-1]
     assert np.array_equal(series.signal, frames)
-
-
-@pytest.mark.real_data
-def test_enhanced_file_is_refused_in_words(real_data: Path) -> None:
-    with pytest.raises(InputError, match=r"enhanced multi-frame DICOM is not read yet.*dcm2niix"):
-        read(real_data / "bruker_7T" / "enhanced_dicom" / "9")
-
-
-@pytest.mark.real_data
-def test_one_small_image_in_every_encoding(real_data: Path) -> None:
-    folder = real_data / "dicom_variants" / "pydicom_test_files"
-    expected, affine = read_image(folder / "MR_small.dcm")
-    assert expected.sum() == 2125338
-    for name in ("implicit", "bigendian", "expb", "padded", "RLE", "jp2klossless"):
-        voxels, other = read_image(folder / f"MR_small_{name}.dcm")
-        assert np.array_equal(voxels, expected)
-        assert np.array_equal(other, affine)
-    with pytest.raises(InputError, match="MR_truncated"):
-        read_image(folder / "MR_truncated.dcm")
-
-
-@pytest.mark.real_data
-def test_an_encoding_without_a_decoder_is_an_error_that_says_so(
-    real_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decoder = pydicom.pixels.get_decoder(pydicom.uid.JPEGLSLossless)
-    monkeypatch.setattr(decoder, "_available", {})
-    with pytest.raises(InputError, match=r"cannot be decoded.*pylibjpeg"):
-        read_image(real_data / "dicom_variants/pydicom_test_files/MR_small_jpeg_ls_lossless.dcm")
