@@ -26,7 +26,7 @@ _MOST_REPEATED = 10**6
 _LARGEST_TEXT = 64 << 20  # bytes
 _GARBLED = (
     *(InvalidJcampdxFile, JcampdxFileError, JcampdxVersionError),
-    *(AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError),
+    *(AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError),
 )
 _POINTER = b"version https://git-lfs"
 _FITTED = re.compile(r"T([12])( ?\*| ?star)? relaxation time", re.IGNORECASE)
@@ -145,7 +145,7 @@ def _header(path: Path) -> Header:
         )
     header = Header(path, _parameters(stored))
     if not visupars.is_spatial(header):
-        raise LeftOut("spectra, no images", path=path)
+        raise LeftOut("spectra or time courses, no images", path=path)
     extra: dict[str, Any] = {}
     for file in _others(header):
         extra |= _parameters(file)

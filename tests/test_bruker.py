@@ -317,6 +317,13 @@ class TestFolders:
         (path.parent / "notes.dcm").write_text("text")
         assert list(rx.inspect(tmp_path).ignored) == ["9/pdata/1/notes.dcm"]
 
+    def test_a_file_called_subject_makes_no_study(self, tmp_path):
+        """An image that failed to copy must be told, not passed over."""
+        (tmp_path / "subject").write_text("text")
+        (tmp_path / "IM_0001").write_bytes(b"")
+        with pytest.raises(InputError, match="IM_0001: is an empty file"):
+            rx.read(tmp_path)
+
     def test_two_series_are_told_apart(self, tmp_path):
         msme(tmp_path)
         vtr(tmp_path)
@@ -404,6 +411,8 @@ class TestBroken:
             ("1.0 1.0 1.0 1.0 1.0 1.0", "@99999999999*(1.0)", "more values than a scan"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "0 1 1 1 1 1", "VisuCoreDataSlope: 0; expected another"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "a 1 1 1 1 1", "VisuCoreDataSlope: "),
+            ("VisuCoreSize=( 2 )\n4.0 3.0", "VisuCoreSize=(4, (3, 2), 1)", "VisuCoreSize: "),
+            ("spatial spatial", "(a, (b, c)) (d)", "spectra or time courses"),
         ],
     )
     def test_parameters_garbled(self, tmp_path, old, new, words):
@@ -430,7 +439,7 @@ class TestBroken:
 
     def test_spectra_are_left_out(self, tmp_path):
         path = msme(tmp_path, settings={"VisuCoreDimDesc": [Word("spectroscopic")]})
-        with pytest.raises(LeftOut, match="spectra, no images"):
+        with pytest.raises(LeftOut, match="spectra or time courses, no images"):
             bruker.images(path)
         vtr(tmp_path)
         assert rx.read(tmp_path).kind == "VTR"
