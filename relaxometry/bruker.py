@@ -154,9 +154,11 @@ def _header(path: Path) -> Header:
 
 def _others(header: Header) -> list[Path]:
     """Files to ask for what visu_pars lacks."""
-    path, lacking = header.path.absolute(), []
+    path, lacking = header.path, []
     if not header.words("VisuAcqRepetitionTime"):
-        lacking.append(header.path.parent.parent.parent / "acqp")
+        # As the user named it, where that says in which scan it lies.
+        named = len(path.parents) > 2 and ".." not in path.parts
+        lacking += [scan / "acqp" for scan in (path if named else path.resolve()).parents[2:3]]
     if not header.words("VisuCoreFrameType"):
         lacking.append(path.with_name("reco"))
     return [file for file in lacking if file.is_file()]

@@ -132,7 +132,7 @@ class TestMethods:
         assert pytest.approx([5, 15, 30]) == series.protocol.FA
         assert (series.signal[:, :, 0, 1] == frames(1, seed=4)[..., 0]).all()
 
-    def test_fair_keeps_the_tr_of_each_ti_in_acqp(self, tmp_path):
+    def test_fair_keeps_the_tr_of_each_ti_in_acqp(self, tmp_path, monkeypatch):
         movie = (3, "FG_MOVIE", "Non-selective Inversion", ["VisuAcqInversionTime"])
         settings = {
             "VisuAcqEchoTime": [20.7],
@@ -144,7 +144,16 @@ class TestMethods:
         series = rx.read(path)
         assert pytest.approx([5.583, 5.868, 6.568]) == series.protocol.TR
         assert series.provenance.origin["TR"] == "ACQ_repetition_time (acqp)"
-        assert any(file.endswith("acqp") for file in series.provenance.files)
+        assert str(path.parents[2] / "acqp") in series.provenance.files
+        for folder, name in (
+            (path.parent, "2dseq"),
+            (path.parents[1], "1"),
+            (path.parents[2], "pdata/1"),
+            (path.parent, "../1"),
+            (path.parents[3], "."),
+        ):
+            monkeypatch.chdir(folder)
+            assert pytest.approx([5.583, 5.868, 6.568]) == rx.read(name).protocol.TR
 
     def test_real_and_imaginary_frames(self, tmp_path):
         groups = [(2, "FG_COMPLEX", "", []), ECHOES, SLICES]
