@@ -26,7 +26,7 @@ _MOST_REPEATED = 10**6
 _LARGEST_TEXT = 64 << 20  # bytes
 _GARBLED = (
     *(InvalidJcampdxFile, JcampdxFileError, JcampdxVersionError),
-    *(AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError),
+    *(AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError),
 )
 _POINTER = b"version https://git-lfs"
 _FITTED = re.compile(r"T([12])( ?\*| ?star)? relaxation time", re.IGNORECASE)
@@ -145,7 +145,7 @@ def _header(path: Path) -> Header:
         )
     header = Header(path, _parameters(stored))
     if not visupars.is_spatial(header):
-        raise LeftOut("spectra, no images", path=path)
+        raise LeftOut("spectra or time courses, no images", path=path)
     extra: dict[str, Any] = {}
     for file in _others(header):
         extra |= _parameters(file)
@@ -154,9 +154,11 @@ def _header(path: Path) -> Header:
 
 def _others(header: Header) -> list[Path]:
     """Files to ask for what visu_pars lacks."""
-    path, lacking = header.path.absolute(), []
+    path, lacking = header.path, []
     if not header.words("VisuAcqRepetitionTime"):
-        lacking.append(header.path.parent.parent.parent / "acqp")
+        # As the user named it, where that says in which scan it lies.
+        named = len(path.parents) > 2 and ".." not in path.parts
+        lacking += [scan / "acqp" for scan in (path if named else path.resolve()).parents[2:3]]
     if not header.words("VisuCoreFrameType"):
         lacking.append(path.with_name("reco"))
     return [file for file in lacking if file.is_file()]

@@ -23,7 +23,8 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
     path : str or Path
         A NIfTI file: one of :func:`write_maps`, or any other with a BIDS name (``…_T2map.nii.gz``)
         or a `quantity`; its sidecar may state ``Units`` (s, ms, 1/s), which are s or 1/s otherwise.
-        Or Bruker's own fit: its ``2dseq`` file or a folder that holds one.
+        Or a DICOM Parametric Map; or Bruker's own fit: its ``2dseq`` file or a folder that holds
+        one.
     quantity : {"T1", "T2", "T2star", "R1", "R2", "R2star"}, optional
         What the map shows, where its name does not say so or there are several.
 
@@ -49,13 +50,7 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
         return _nifti(path, quantity)
     if path.is_dir() or path.name == "2dseq":
         return _bruker(path, quantity)
-    # A DICOM Parametric Map goes to its own reader here.
-    raise InputError(
-        "not a map that can be read",
-        path=path,
-        expected="NIfTI (.nii, .nii.gz), or a Bruker fit (2dseq)",
-        hint="convert it to NIfTI",
-    )
+    return _parametric(path, quantity)
 
 
 def _nifti(path: Path, quantity: str | None) -> MapImage:
@@ -82,6 +77,16 @@ def _nifti(path: Path, quantity: str | None) -> MapImage:
     found = str(quantity or named)
     unit = sidecar.text("Units").strip()
     return MapImage.of(found, volume, unit, affine, source="NIfTI", file=path)
+
+
+def _parametric(path: Path, quantity: str | None) -> MapImage:
+    """A DICOM Parametric Map; what is none is refused by its reader."""
+    from . import parametric
+
+    found, value, affine = parametric.read(path)
+    if quantity not in (None, found):
+        raise InputError(f"a map of {found}, but {quantity} is asked for", path=path)
+    return MapImage.of(found, value, "", affine, source="DICOM Parametric Map", file=path)
 
 
 def _bruker(path: Path, quantity: str | None) -> MapImage:

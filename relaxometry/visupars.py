@@ -101,7 +101,7 @@ class Header:
     def words(self, name: str) -> list[str]:
         """Texts or code words; none where there is nothing."""
         value = self.values.get(name)
-        return [] if value is None else [str(word).strip() for word in np.ravel(value)]
+        return [] if value is None else [str(word).strip() for word in _flat(value)]
 
     def word(self, name: str) -> str:
         return next(iter(self.words(name)), "")
@@ -209,11 +209,18 @@ class Header:
         return [words[row] for row in self.of_frames(name, len(words))]
 
 
+def _flat(value: Any) -> list[Any]:
+    """What a value holds, one after another, however deep its lists are."""
+    if not isinstance(value, (list, np.ndarray)):
+        return [value]
+    return [part for inner in value for part in _flat(inner)]
+
+
 def in_study(folder: Path) -> bool:
     """Whether a folder is one of ParaVision's, where many files lie beside those of images."""
     ours = folder.absolute()
     return (
-        (ours / "subject").is_file()
+        ((ours / "subject").is_file() and any(ours.glob("*/pdata")))
         or (ours / "2dseq").is_file()
         or any(
             (above / "pdata").is_dir() and any((above / n).is_file() for n in ("acqp", "method"))

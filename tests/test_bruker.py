@@ -132,7 +132,7 @@ class TestMethods:
         assert pytest.approx([5, 15, 30]) == series.protocol.FA
         assert (series.signal[:, :, 0, 1] == frames(1, seed=4)[..., 0]).all()
 
-    def test_fair_keeps_the_tr_of_each_ti_in_acqp(self, tmp_path):
+    def test_fair_keeps_the_tr_of_each_ti_in_acqp(self, tmp_path, monkeypatch):
         movie = (3, "FG_MOVIE", "Non-selective Inversion", ["VisuAcqInversionTime"])
         settings = {
             "VisuAcqEchoTime": [20.7],
@@ -144,7 +144,16 @@ class TestMethods:
         series = rx.read(path)
         assert pytest.approx([5.583, 5.868, 6.568]) == series.protocol.TR
         assert series.provenance.origin["TR"] == "ACQ_repetition_time (acqp)"
-        assert any(file.endswith("acqp") for file in series.provenance.files)
+        assert str(path.parents[2] / "acqp") in series.provenance.files
+        for folder, name in (
+            (path.parent, "2dseq"),
+            (path.parents[1], "1"),
+            (path.parents[2], "pdata/1"),
+            (path.parent, "../1"),
+            (path.parents[3], "."),
+        ):
+            monkeypatch.chdir(folder)
+            assert pytest.approx([5.583, 5.868, 6.568]) == rx.read(name).protocol.TR
 
     def test_real_and_imaginary_frames(self, tmp_path):
         groups = [(2, "FG_COMPLEX", "", []), ECHOES, SLICES]
@@ -317,6 +326,13 @@ class TestFolders:
         (path.parent / "notes.dcm").write_text("text")
         assert list(rx.inspect(tmp_path).ignored) == ["9/pdata/1/notes.dcm"]
 
+    def test_a_file_called_subject_makes_no_study(self, tmp_path):
+        """An image that failed to copy must be told, not passed over."""
+        (tmp_path / "subject").write_text("text")
+        (tmp_path / "IM_0001").write_bytes(b"")
+        with pytest.raises(InputError, match="IM_0001: is an empty file"):
+            rx.read(tmp_path)
+
     def test_two_series_are_told_apart(self, tmp_path):
         msme(tmp_path)
         vtr(tmp_path)
@@ -404,6 +420,8 @@ class TestBroken:
             ("1.0 1.0 1.0 1.0 1.0 1.0", "@99999999999*(1.0)", "more values than a scan"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "0 1 1 1 1 1", "VisuCoreDataSlope: 0; expected another"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "a 1 1 1 1 1", "VisuCoreDataSlope: "),
+            ("VisuCoreSize=( 2 )\n4.0 3.0", "VisuCoreSize=(4, (3, 2), 1)", "VisuCoreSize: "),
+            ("spatial spatial", "(a, (b, c)) (d)", "spectra or time courses"),
         ],
     )
     def test_parameters_garbled(self, tmp_path, old, new, words):
@@ -430,7 +448,7 @@ class TestBroken:
 
     def test_spectra_are_left_out(self, tmp_path):
         path = msme(tmp_path, settings={"VisuCoreDimDesc": [Word("spectroscopic")]})
-        with pytest.raises(LeftOut, match="spectra, no images"):
+        with pytest.raises(LeftOut, match="spectra or time courses, no images"):
             bruker.images(path)
         vtr(tmp_path)
         assert rx.read(tmp_path).kind == "VTR"
