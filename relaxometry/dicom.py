@@ -40,11 +40,15 @@ _GARBLED = (
     ),
 )
 _CLASSIC = uid.MRImageStorage
+_DICOM_S_OWN = "1.2.840.10008."
 _READ = {
     _CLASSIC: "classic DICOM",
     uid.EnhancedMRImageStorage: "enhanced DICOM",
     uid.LegacyConvertedEnhancedMRImageStorage: "enhanced DICOM converted from classic",
 }
+_EXCHANGED = (
+    "PixelSpacing (0028,0030) taken as [between columns, between rows], as ParaVision has it"
+)
 _ENCODINGS = {
     uid.ImplicitVRLittleEndian: "implicit little endian",
     uid.ExplicitVRLittleEndian: "explicit little endian",
@@ -113,13 +117,13 @@ def images(path: str | Path) -> list[Image]:
         except _GARBLED as error:
             raise _garbled(path, error) from None
         if content not in _READ:
-            raise LeftOut(f"not an MR image ({content.name})", path=path)
+            raise LeftOut(f"not an MR image ({_known(content)})", path=path)
         if syntax == uid.DeflatedExplicitVRLittleEndian:
             # A small file may inflate to any size.
             raise InputError("deflated DICOM is not read", path=path, hint="export uncompressed")
         if syntax not in _ENCODINGS:
             raise InputError(
-                f"the encoding {syntax.name} is not read",
+                f"the encoding {_known(syntax)} is not read",
                 path=path,
                 field="TransferSyntaxUID (0002,0010)",
                 hint="export uncompressed",
@@ -130,11 +134,18 @@ def images(path: str | Path) -> list[Image]:
             values = {name: dataset[tag].value for name, tag in TAGS.items() if tag in dataset}
             room, stored = _stored(file, syntax, values, dataset)
             header = Header(path, values, room, syntax.is_compressed)
+            if content == _CLASSIC:
+                header = multiframe.classic(header, dataset)
             return _read(header, content, groups, stored)
         except InputError:
             raise
         except _GARBLED as error:
             raise _garbled(path, error) from None
+
+
+def _known(one: UID) -> str:
+    """Its name in the standard; what has none there, and is not DICOM's own, may be anything."""
+    return one.name if one.name != one or one.startswith(_DICOM_S_OWN) else "unknown"
 
 
 def _garbled(path: Path, error: BaseException) -> InputError:
@@ -183,6 +194,7 @@ def _image(header: Header, stored: _Stored, encoding: str) -> Image:
         order=(*order, float(number)),
         problem=dicomheader.problem(header),
         faults=faults,
+        notes=(_EXCHANGED,) if header.placed and dicomheader.exchanged(header) else (),
         gain=gain,
         number=number,
     )

@@ -35,6 +35,7 @@ TAGS = {
     "ImagingFrequency": 0x00180084,
     "MagneticFieldStrength": 0x00180087,
     "SpacingBetweenSlices": 0x00180088,
+    "SoftwareVersions": 0x00181020,
     "FlipAngle": 0x00181314,
     "SeriesInstanceUID": 0x0020000E,
     "SeriesNumber": 0x00200011,
@@ -106,6 +107,7 @@ class Header:
     compressed: bool = False
     frame: int | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    placed: bool = True
 
     def __getitem__(self, keyword: str) -> Any:
         return self.values.get(keyword)
@@ -225,7 +227,11 @@ def component(header: Header) -> tuple[str, str]:
 
 
 def problem(header: Header) -> str:
-    """Why the type of the image makes it nothing to fit; empty if it may be."""
+    """Why the image is nothing to fit; empty if it may be."""
+    if not header.placed:
+        return (
+            "no frame has a place or times: PerFrameFunctionalGroupsSequence (5200,9230) is missing"
+        )
     for word in header.words("ImageType"):
         for pattern, reason in _UNFIT_TYPES.items():
             if re.fullmatch(pattern, word.strip().upper()):
@@ -282,11 +288,26 @@ def scaling(header: Header) -> tuple[float, float, float | None]:
     return 1 / scale, intercept / (slope * scale), None
 
 
+def exchanged(header: Header) -> bool:
+    """Whether PixelSpacing is [between columns, between rows], which makes a difference.
+
+    ParaVision writes it so, the other way round than DICOM: its own files (VisuCoreExtent over
+    VisuCoreSize) say which is which.
+    """
+    paravision = any(word.lower() == "paravision" for word in header.words("SoftwareVersions"))
+    bruker = " ".join(header.words("Manufacturer")).lower().startswith("bruker")
+    return bruker and paravision and bool(np.ptp(header.needed("PixelSpacing", 2)) > 0)
+
+
 def affine(header: Header) -> Affine:
     """Voxel → mm, RAS. PixelSpacing is [between rows, between columns]."""
+    if not header.placed:
+        return np.diag([1.0, 1.0, 1.0, 1.0])
     position = header.needed("ImagePositionPatient", 3)
     cosines = header.needed("ImageOrientationPatient", 6)
     down, along = header.needed("PixelSpacing", 2)
+    if exchanged(header):
+        down, along = along, down
     thickness = header.number("SpacingBetweenSlices") or 0.0
     if thickness <= 0:
         thickness = header.needed("SliceThickness", 1)[0]

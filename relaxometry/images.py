@@ -73,6 +73,8 @@ class Image:
     field_T : float or None
     vendor, source : str
         Maker of the scanner; ``"DICOM"``, ``"NIfTI"``, ``"Bruker"``.
+    notes : tuple of str
+        What a reader had to put right.
     encoding : str
         How its file is written, for people: ``"classic DICOM, JPEG 2000 lossless"``, ``"NIfTI-1,
         gzip"``, ``"ParaVision 6.0.1"``.
@@ -114,6 +116,7 @@ class Image:
     whole: Callable[[], NDArray[np.float32]] | None = None
     number: int = 0
     encoding: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def unfit(self) -> str:

@@ -50,7 +50,15 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
         return _nifti(path, quantity)
     if path.is_dir() or path.name == "2dseq":
         return _bruker(path, quantity)
-    return _parametric(path, quantity)
+    with path.open("rb") as file:
+        if file.read(132)[128:] == b"DICM":
+            return _parametric(path, quantity)
+    raise InputError(
+        "not a map that can be read",
+        path=path,
+        expected="NIfTI (.nii, .nii.gz), a DICOM Parametric Map, or a Bruker fit (2dseq)",
+        hint="convert it to NIfTI",
+    )
 
 
 def _nifti(path: Path, quantity: str | None) -> MapImage:

@@ -82,13 +82,6 @@ def frames(header: Header, shared: Groups, per_frame: Groups, count: int) -> Ite
             path=header.path,
             hint="export the scan again",
         )
-    if not per_frame and count > 1:
-        raise InputError(
-            f"missing, so none of the {count} frames has a place or times",
-            path=header.path,
-            field="PerFrameFunctionalGroupsSequence (5200,9230)",
-            hint="export the scan again",
-        )
     pulses = _pulses(header)
     whole = [_of_group(shared[0])] if shared else []
     for number in range(count):
@@ -104,7 +97,27 @@ def frames(header: Header, shared: Groups, per_frame: Groups, count: int) -> Ite
             values={**header.values, **pulses, **{k: value for k, (value, _) in merged.items()}},
             frame=number + 1,
             names={keyword: name for keyword, (_, name) in merged.items() if name},
+            # Without groups of their own, none of several frames has a place or times.
+            placed=bool(per_frame) or count == 1,
         )
+
+
+def classic(header: Header, dataset: Any) -> Header:
+    """The header of a classic image, with what it says in functional groups alone.
+
+    ParaVision keeps the slope of its classic images there.
+    """
+    found = _of_group(dataset)
+    more = {
+        keyword: (value, name)
+        for keyword, (value, name) in (found.instead | found.stated).items()
+        if _empty(header[keyword])
+    }
+    return replace(
+        header,
+        values={**header.values, **{k: value for k, (value, _) in more.items()}},
+        names={keyword: name for keyword, (_, name) in more.items() if name},
+    )
 
 
 class _Group(NamedTuple):

@@ -156,8 +156,9 @@ def read(path: str | Path) -> tuple[str, NDArray[np.float64], Affine]:
         except InputError:
             raise
         except _GARBLED as error:
-            told = f"{type(error).__name__}: {error}".split("\n")[0]
-            raise InputError(f"cannot be read as a Parametric Map ({told})", path=path) from error
+            # Its words may quote what stands in the file, or who.
+            told = f"cannot be read as a Parametric Map ({type(error).__name__})"
+            raise InputError(told, path=path, hint="copy it again") from error
     value = np.empty((stored.shape[2], stored.shape[1], stored.shape[0]), dtype=np.float64)
     for frame, z in zip(stored, level, strict=True):
         value[:, :, z] = frame.T * slope + intercept

@@ -136,10 +136,10 @@ def arrange(
     else:
         kept = [(k, tuple(_mean_of(cell) for cell in row)) for k, row in cells]
     protocol = protocol.take([k for k, _ in kept])
-    notes: tuple[str, ...] = ()
+    notes = images[0].notes
     if most > 1:
         words = {"mean": "mean of", "separate": "each a point of its own:"}[repeats or "mean"]
-        notes = (f"{words} up to {most} images of one place at one setting",)
+        notes += (f"{words} up to {most} images of one place at one setting",)
     return Plan(tuple(row for _, row in kept), protocol, affine, origin, most, notes)
 
 

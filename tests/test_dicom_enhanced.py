@@ -294,7 +294,6 @@ def turned(group: Dataset) -> None:
         (lambda d: setattr(d, "NumberOfFrames", 2**31 - 1), "cut off: .* × 2147483647 frames"),
         (lambda d: setattr(d, "NumberOfFrames", 0), "0 frames"),
         (lambda d: setattr(d, "Rows", 60000), "cut off: 6×60000 pixels"),
-        (without("PerFrameFunctionalGroupsSequence"), "missing, so none of the 9 frames"),
         (without("SharedFunctionalGroupsSequence"), "missing"),
         (without("PixelData"), "cut off, or without pixels"),
     ],
@@ -306,8 +305,18 @@ def test_a_corrupt_frame_is_an_error_that_names_it(
     edit(file, change)
     with pytest.raises(InputError, match=rf"IM_0001.dcm: .*{words}"):
         read(tmp_path)
-    (ignored,) = rx.inspect(tmp_path).ignored.values()
-    assert ignored
+    (broken,) = rx.inspect(tmp_path).unreadable.values()
+    assert broken
+
+
+def test_frames_without_groups_are_listed_but_not_placed(tmp_path: Path) -> None:
+    edit(written(tmp_path), without("PerFrameFunctionalGroupsSequence"))
+    words = "no frame has a place or times: PerFrameFunctionalGroupsSequence .* is missing"
+    with pytest.raises(InputError, match=words):
+        read(tmp_path)
+    (row,) = rx.inspect(tmp_path).rows
+    assert row.kind is None
+    assert row.shape[3] == 9
 
 
 @pytest.mark.parametrize("value", ["abc", "12,5", float("nan"), -5.0, 0.0])

@@ -147,7 +147,9 @@ class TestWrong:
             rx.read_map(tmp_path / "absent.nii")
         text = tmp_path / "notes.txt"
         text.write_text("text")
-        with pytest.raises(InputError, match="not a map that can be read; expected NIfTI"):
+        with pytest.raises(
+            InputError, match="not a map that can be read; expected NIfTI.*, a DICOM"
+        ):
             rx.read_map(text)
         with pytest.raises(InputError, match="quantity: no map of 'T3'; expected T1, T2"):
             rx.read_map(text, "T3")
