@@ -40,7 +40,6 @@ _GARBLED = (
     ),
 )
 _CLASSIC = uid.MRImageStorage
-_DICOM_S_OWN = "1.2.840.10008."
 _READ = {
     _CLASSIC: "classic DICOM",
     uid.EnhancedMRImageStorage: "enhanced DICOM",
@@ -144,8 +143,8 @@ def images(path: str | Path) -> list[Image]:
 
 
 def _known(one: UID) -> str:
-    """Its name in the standard; what has none there, and is not DICOM's own, may be anything."""
-    return one.name if one.name != one or one.startswith(_DICOM_S_OWN) else "unknown"
+    """Its name in the standard, or its number; what is neither may be anything."""
+    return one.name if one.name != one or one.is_valid else "unknown"
 
 
 def _garbled(path: Path, error: BaseException) -> InputError:

@@ -148,7 +148,7 @@ class TestWrong:
         text = tmp_path / "notes.txt"
         text.write_text("text")
         with pytest.raises(
-            InputError, match="not a map that can be read; expected NIfTI.*, a DICOM"
+            InputError, match=r"not a map that can be read; expected NIfTI.*, a DICOM"
         ):
             rx.read_map(text)
         with pytest.raises(InputError, match="quantity: no map of 'T3'; expected T1, T2"):
