@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from pydicom.uid import UID
 from . import dicomheader, multiframe
 from .codestream import cut_off, size_of
 from .dicomheader import TAGS, Header
-from .dicomparts import UNDEFINED, DicomFile, Items, parsed
+from .dicomparts import UNDEFINED, DicomFile, Items, parsed, unheard
 from .errors import InputError
 from .images import Image, LeftOut, vendor_of
 
@@ -101,9 +100,7 @@ def images(path: str | Path) -> list[Image]:
         angle that is not a possible number is kept in ``Image.faults``.
     """
     path = Path(path)
-    with DicomFile(path) as file, warnings.catch_warnings():
-        # pydicom warns of odd values; those that matter are checked one by one.
-        warnings.simplefilter("ignore")
+    with DicomFile(path) as file, unheard():
         if file.size == 0:  # a copy that failed: nobody can say which image it was
             raise InputError(
                 "is an empty file", path=path, hint="copy the scan again, or delete it"
@@ -244,8 +241,7 @@ class _Stored:
 
     def voxels(self, number: int, slope: float, intercept: float) -> NDArray[np.float32]:
         """One frame as (x, y, 1) in linear units."""
-        with DicomFile(self.path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with DicomFile(self.path) as file, unheard():
             options = {**self.options, "number_of_frames": self.frames}
             try:
                 decoder = get_decoder(self.syntax)

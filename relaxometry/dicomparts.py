@@ -8,9 +8,12 @@ each part only so many elements are read.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import struct
+import warnings
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +30,23 @@ _PIXELS = range(0x7FE00008, 0x7FE00011)
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 # Headers of scanners have some hundred elements in a part, values of some kilobytes, depth 6.
 _MOST_READS, _MOST_BYTES, _DEEPEST, _MOST_ITEMS = 20_000, 1 << 19, 32, 1 << 16
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What pydicom warns of, aloud or in its log, stays here: it quotes what stands in the file.
+
+    Values that matter are checked one by one.
+    """
+    log = logging.getLogger("pydicom")
+    level = log.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 class DicomFile(io.BufferedReader):

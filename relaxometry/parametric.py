@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import warnings
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from io import BytesIO
@@ -31,6 +30,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from .dicomheader import LPS_TO_RAS
+from .dicomparts import unheard
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, voxel_size
 from .maps import ParameterMaps
@@ -139,9 +139,7 @@ def read(path: str | Path) -> tuple[str, NDArray[np.float64], Affine]:
         If it is no parametric map, not one of a relaxation time or rate, or damaged.
     """
     path = Path(path)
-    with warnings.catch_warnings():
-        # pydicom warns of odd values; those that matter are checked one by one.
-        warnings.simplefilter("ignore")
+    with unheard():
         try:
             meta = read_file_meta_info(path)
             content, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)

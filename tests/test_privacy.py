@@ -58,6 +58,7 @@ def plant(dataset: Dataset) -> None:
             item = Dataset()
             item.PatientName, item.PatientID, item.StationName = SENTINEL, SENTINEL, SENTINEL
             dataset.add_new(tag, vr, [item])
+    dataset.SpecificCharacterSet = "ISO_IR 192"
     for keyword, text in FREE_TEXT.items():
         setattr(dataset, keyword, text)
     for group in (0x0009, 0x0019, 0x0029, 0x0051, 0x2001, 0x2005):
@@ -193,6 +194,19 @@ def test_no_garbled_file_tells(study: Path, tmp_path: Path) -> None:
         (tmp_path / f"{k}").write_bytes(broken)
     found = rx.inspect(tmp_path)
     assert_nothing_in(repr(found) + json.dumps(found.to_dict()), "inspect")
+
+
+def test_no_log_tells(study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The library that reads DICOM logs what it finds odd, with what stands there."""
+    content = (study / "dicom" / "t2_mese" / "IM_0001.dcm").read_bytes()
+    assert b"ISO_IR 192" in content
+    caplog.set_level(logging.DEBUG)
+    (tmp_path / "odd").write_bytes(content.replace(b"ISO_IR 192", SENTINEL.encode()))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        found = rx.inspect(tmp_path / "odd")
+    assert found.rows
+    assert_nothing_in(caplog.text + "".join(str(w.message) for w in warned), "the log")
 
 
 def test_no_sidecar_tells(tmp_path: Path) -> None:
