@@ -108,7 +108,7 @@ def images(path: str | Path) -> list[Image]:
         if file.read(132)[128:] != b"DICM":
             raise LeftOut("not a DICOM or NIfTI file", path=path)
         try:
-            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            meta = read_dataset(file, False, True, stop_when=_behind_meta)
             content, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
         except _GARBLED as error:
             raise _garbled(path, error) from None
@@ -142,6 +142,11 @@ def images(path: str | Path) -> list[Image]:
 def _known(one: UID) -> str:
     """Its name in the standard, or its number; what is neither may be anything."""
     return one.name if one.name != one or one.is_valid else "unknown"
+
+
+def _behind_meta(tag: Any, vr: str | None, length: int) -> bool:
+    """Whether the part of a file that says how the rest is written ends here; it is short."""
+    return bool(tag.group != 2 or length > 4096)
 
 
 def _garbled(path: Path, error: BaseException) -> InputError:
@@ -241,26 +246,33 @@ class _Stored:
 
     def voxels(self, number: int, slope: float, intercept: float) -> NDArray[np.float32]:
         """One frame as (x, y, 1) in linear units."""
-        with DicomFile(self.path) as file, unheard():
-            options = {**self.options, "number_of_frames": self.frames}
-            try:
-                decoder = get_decoder(self.syntax)
-                if self.syntax.is_compressed:
-                    if not decoder.is_available:
-                        raise self._error("no decoder is installed", "pip install python-gdcm")
-                    options["extended_offsets"] = self._places
-                    file.seek(self.offset)
-                    self._check(file, number)
-                file.seek(self.offset)
-                pixels, _ = decoder.as_array(file, index=number, raw=True, **options)
-            except InputError:
-                raise
-            except RuntimeError:  # what pydicom raises when every decoder has failed
-                hint = "copy the scan again, or export it uncompressed"
-                raise self._error("they are cut off or garbled", hint) from None
-            except _GARBLED as error:
-                raise _garbled(self.path, error) from None
+        try:
+            with DicomFile(self.path) as file, unheard():
+                pixels = self._pixels(file, number)
+        except InputError:
+            raise
+        except RuntimeError:  # what pydicom raises when every decoder has failed
+            hint = "copy the scan again, or export it uncompressed"
+            raise self._error("they are cut off or garbled", hint) from None
+        except OSError as error:
+            raise InputError(f"cannot be opened ({error.strerror})", path=self.path) from None
+        except _GARBLED as error:
+            raise _garbled(self.path, error) from None
         return (pixels.T[..., np.newaxis] * slope + intercept).astype(np.float32)
+
+    def _pixels(self, file: DicomFile, number: int) -> NDArray[Any]:
+        """One frame (row, column) as it is stored."""
+        options = {**self.options, "number_of_frames": self.frames}
+        decoder = get_decoder(self.syntax)
+        if self.syntax.is_compressed:
+            if not decoder.is_available:
+                raise self._error("no decoder is installed", "pip install python-gdcm")
+            options["extended_offsets"] = self._places
+            file.seek(self.offset)
+            self._check(file, number)
+        file.seek(self.offset)
+        pixels: NDArray[Any] = decoder.as_array(file, index=number, raw=True, **options)[0]
+        return pixels
 
     def _error(self, why: str, hint: str) -> InputError:
         what = f"compressed pixels ({_ENCODINGS[self.syntax]}) cannot be decoded: {why}"

@@ -26,7 +26,7 @@ from .errors import InputError
 
 UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_PIXELS = range(0x7FE00008, 0x7FE00011)
+_PIXELS = 0x7FE00008, 0x7FE00010  # as numbers of 32 or 64 bits, or as whole numbers
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 # Headers of scanners have some hundred elements in a part, values of some kilobytes, depth 6.
 _MOST_READS, _MOST_BYTES, _DEEPEST, _MOST_ITEMS = 20_000, 1 << 19, 32, 1 << 16
@@ -102,7 +102,8 @@ def parsed(
         halt: list[int] = []
 
         def stop(tag: int, vr: str | None, length: int, halt: list[int] = halt) -> bool:
-            if tag in _PIXELS or (end is not None and file.tell() > end):
+            tag = int(tag)  # pydicom's own type compares slowly
+            if _PIXELS[0] <= tag <= _PIXELS[1] or (end is not None and file.tell() > end):
                 halt.append(0)
             elif tag in kept or (length == UNDEFINED and tag not in wanted):
                 halt.append(tag)

@@ -139,15 +139,21 @@ def anew(dataset: Dataset, undefined: bool) -> Dataset:
     return copy
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
-@pytest.mark.parametrize("undefined", [False, True])
-def test_every_byte_order_and_length(tmp_path: Path, syntax: str, undefined: bool) -> None:
-    file = written(tmp_path, frame_order=SHUFFLED)
-    meta, dataset = pydicom.dcmread(file).file_meta, anew(pydicom.dcmread(file), undefined)
+def encode(file: Path, syntax: str, undefined: bool) -> None:
+    """Write a file again, in another byte order or with other lengths of its sequences."""
+    dataset = pydicom.dcmread(file)
+    meta, dataset = dataset.file_meta, anew(dataset, undefined)
     dataset.file_meta, meta.TransferSyntaxUID = meta, syntax
     if syntax == ExplicitVRBigEndian:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     dataset.save_as(file, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_every_byte_order_and_length(tmp_path: Path, syntax: str, undefined: bool) -> None:
+    file = written(tmp_path, frame_order=SHUFFLED)
+    encode(file, syntax, undefined)
     same(read(tmp_path), counted())
 
 
@@ -212,6 +218,9 @@ def test_philips_scales_each_frame(tmp_path: Path) -> None:
     expected = [(100 * 2 + 10) / (2 * 0.5), (100 * 4 - 8) / (4 * 0.25), 100 / 2.0]
     assert expected == [210.0, 392.0, 50.0]
     assert read(tmp_path).signal[2, 1, 0] == pytest.approx(expected)
+    for undefined in (False, True):
+        encode(file, ImplicitVRLittleEndian, undefined)
+        assert read(tmp_path).signal[2, 1, 0] == pytest.approx(expected)
 
     edit(file, lambda dataset: scale(dataset, private=False))
     with pytest.raises(InputError, match=r"2005,100E.*missing, while RescaleSlope is 1.25 to 4"):

@@ -318,6 +318,14 @@ def test_a_deflated_bomb_is_refused_unread(tmp_path: Path) -> None:
         dicom.images(file)
 
 
+def test_a_file_that_is_gone_when_its_pixels_are_wanted(tmp_path: Path) -> None:
+    file = enhanced(tmp_path)
+    image, *_ = dicom.images(file)
+    file.unlink()
+    with pytest.raises(InputError, match=r"IM_0001.dcm: cannot be opened"):
+        image.load()
+
+
 def test_a_directory_of_files_is_left_out_and_opens_none(tmp_path: Path) -> None:
     dataset = Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
