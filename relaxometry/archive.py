@@ -26,8 +26,8 @@ _DAMAGED = (
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip archive, by its name and its content."""
-    return path.suffix.lower() == ".zip" and path.is_file() and zipfile.is_zipfile(path)
+    """Whether a file is called a zip archive, or what ParaVision exports, which is one."""
+    return path.suffix.lower() in (".zip", ".pvdatasets") and path.is_file()
 
 
 def unpacked(path: Path) -> Path:
@@ -111,6 +111,10 @@ def _unpacked(path: Path, size: int, changed: int) -> Path:
     except _DAMAGED as error:
         if isinstance(error, InputError):
             raise
+        if "encrypted" in str(error):
+            raise InputError(
+                "encrypted", path=path, hint="unpack it yourself, with its password"
+            ) from None
         why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise InputError(
             f"cannot be unpacked ({why})".split("\n")[0],

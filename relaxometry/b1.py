@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ _FACTOR = {"1", "factor", "ratio", "fraction", "relative", "p.u.", "pu", "a.u.",
 _PERCENT = {"percent", "%", "per cent", "p.c."}
 _SAYS_NOTHING = {"", "arbitrary", "arb", "arbitrary units"}
 _SPLIT = 10.0  # a median above it is in percent: no coil is ten times off
+# Where nothing says which it is: degrees and Hz have other medians, mostly.
+_LIKELY = 0.5, 1.5
 _HALF = 0.5  # of a voxel: as far as it reaches from its centre
 
 
@@ -56,6 +59,10 @@ class B1Map(Shown):
         low, middle, high = np.percentile(known, [5, 50, 95])
         grid = "×".join(map(str, self.factor.shape))
         return f"B1Map: {grid}, median {middle:.3g} (90 % {low:.3g} … {high:.3g}), {self.origin}"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """The factor, so that a map on the grid of a series goes into a fit as it is."""
+        return np.array(self.factor, dtype=dtype, copy=copy)
 
     def on(self, series: Series) -> B1Map:
         """The same map on the grid of a series.
@@ -113,7 +120,7 @@ def read_B1(path: str | Path) -> B1Map:
     -------
     B1Map
         As a factor, NaN where the file is not positive or not finite. For a fit:
-        ``rx.fit_maps(series, B1=rx.read_B1(path).on(series).factor)``.
+        ``rx.fit_maps(series, B1=rx.read_B1(path).on(series))``.
 
     Raises
     ------
@@ -140,14 +147,15 @@ def read_B1(path: str | Path) -> B1Map:
             hint="divide actual by nominal flip angles",
         )
     middle = median / 100 if percent else median
-    if not LEAST_B1 <= middle <= MOST_B1:
-        low, high = (f"{limit * (100 if percent else 1):g}" for limit in (LEAST_B1, MOST_B1))
+    limits = _LIKELY if stated.lower() in _SAYS_NOTHING else (LEAST_B1, MOST_B1)
+    if not limits[0] <= middle <= limits[1]:
+        low, high = (f"{limit * (100 if percent else 1):g}" for limit in limits)
         raise InputError(
             f"a median of {median:.4g}{' percent' if percent else ''} ({how})",
             path=path,
             field="B1",
             expected=f"actual over nominal flip angle, {low} to {high}",
-            hint="divide angles by the nominal one, or mend Units in the sidecar",
+            hint="divide angles by the nominal one, or state Units in a sidecar: factor or percent",
         )
     factor = np.full(value.shape, np.nan)
     known = np.isfinite(value) & (value > 0)

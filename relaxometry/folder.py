@@ -20,6 +20,7 @@ from .plan import Repeats, Times, load
 from .polarity import Polarity
 from .scans import Scan, scans
 from .series import Protocol, Series, kind_of, range_text
+from .units import seconds
 from .visupars import in_study
 
 # What DICOM files hold, by name and time of change: who inspects a folder reads it next.
@@ -32,9 +33,9 @@ def read(
     path: str | Path,
     *,
     series: int | None = None,
-    te: Sequence[float] | None = None,
-    ti: Sequence[float] | None = None,
-    tr: Sequence[float] | None = None,
+    te: Sequence[float | str] | None = None,
+    ti: Sequence[float | str] | None = None,
+    tr: Sequence[float | str] | None = None,
     fa: Sequence[float] | None = None,
     polarity: Polarity | None = None,
     repeats: Repeats | None = None,
@@ -48,9 +49,10 @@ def read(
         archive is one.
     series : int, optional
         Number of the series in :func:`inspect`, where there are several.
-    te, ti, tr : sequence of float, optional
-        Echo, inversion and repetition times in s instead of those of the files: one per image, in
-        the order they were taken, or a single one for all.
+    te, ti, tr : sequence of float or str, optional
+        Echo, inversion and repetition times instead of those of the files: numbers in s, or text
+        with its unit (``"10 ms"``); one per image, in the order they were taken, or a single one
+        for all.
     fa : sequence of float, optional
         Flip angles in degrees, likewise.
     polarity : {"magnitude", "signed"}, optional
@@ -73,7 +75,7 @@ def read(
     path = Path(path)
     _check_repeats(repeats)
     given = {"TE": te, "TI": ti, "TR": tr, "FA": fa}
-    times = {name: values for name, values in given.items() if values is not None}
+    times = {name: _in_s(name, values) for name, values in given.items() if values is not None}
     content = searched(path)
     found = content.scans(times, repeats)
     scan = _chosen(found, path, series) if series is not None else _only(found, path, content)
@@ -205,6 +207,8 @@ def _files(path: Path) -> Iterator[Path]:
             # ParaVision's parameters and raw data are read with its images, or not at all.
             if not bruker or name == "2dseq" or _is_image(Path(folder, name)):
                 yield Path(folder, name)
+        if bruker and "2dseq" not in names and Path(folder).parent.name == "pdata":
+            yield Path(folder, "2dseq")  # it is missed
 
 
 def _is_image(file: Path) -> bool:
@@ -219,11 +223,14 @@ def _is_image(file: Path) -> bool:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _images(file: Path) -> list[Image]:
     """The images of one file, by the reader of its format, which is imported when needed."""
+    if file.exists() and not file.is_file():
+        raise InputError("neither a file nor a folder", path=file, hint="move it away")
     if file.name.lower().endswith((".nii", ".nii.gz")):
         from . import nifti
 
@@ -236,7 +243,7 @@ def _images(file: Path) -> list[Image]:
 
         return bruker.images(file)
     if is_archive(file):
-        raise LeftOut("a zip archive, read only when it is asked for itself", path=file)
+        raise LeftOut("a zip archive: not searched; give it as the path itself", path=file)
     try:
         return list(_remembered(file))
     except OSError as error:
@@ -249,23 +256,30 @@ def _remembered(file: Path) -> Sequence[Image]:
 
     facts = file.stat()
     mark = str(file), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-    if mark not in _known:
-        found: Sequence[Image] | InputError
+    found = _known.get(mark)
+    if found is None:
         try:
             found = dicom.images(file)
         except InputError as error:
             found = error
-        if time.time() - facts.st_ctime < _SETTLED:
-            if isinstance(found, InputError):
-                raise found
-            return found
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[mark] = found
-    known = _known[mark]
-    if isinstance(known, InputError):
-        raise known.with_traceback(None)
-    return known
+        if time.time() - facts.st_ctime > _SETTLED:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[mark] = found
+    if isinstance(found, InputError):
+        raise found.with_traceback(None)
+    return found
+
+
+def _in_s(name: str, values: Sequence[float | str]) -> list[float]:
+    if isinstance(values, str):
+        raise InputError(f"{values!r}", field=name, expected="a list, e.g. ['10 ms', '20 ms']")
+    if name == "FA":
+        return [float(value) for value in values]
+    try:
+        return [seconds(value) for value in values]
+    except InputError as error:
+        raise InputError(error.found, field=name, expected=error.expected) from None
 
 
 def _check_repeats(repeats: Repeats | None) -> None:
@@ -300,6 +314,12 @@ def _only(found: list[Scan], path: Path, content: Content) -> Scan:
 
 def _nothing(found: list[Scan], path: Path, content: Content) -> InputError:
     """Why there is nothing to fit: the reason itself where there is but one."""
+    failed = sorted((len(scan.images), k) for k, scan in enumerate(found) if scan.error)
+    if failed and (len(failed) == 1 or failed[-1][0] > failed[-2][0]):
+        # What stops most of the images is what was asked for; `inspect` tells the rest.
+        error = found[failed[-1][1]].error
+        if error:
+            return error
     reasons = [scan.error for scan in found if scan.error]
     reasons = reasons or list(content.left_out.values())
     if len(reasons) == 1:

@@ -73,6 +73,8 @@ class Image:
     field_T : float or None
     vendor, source : str
         Maker of the scanner; ``"DICOM"``, ``"NIfTI"``, ``"Bruker"``.
+    identity : str
+        What the scanner calls this image and no other (SOPInstanceUID); never written to results.
     notes : tuple of str
         What a reader had to put right.
     encoding : str
@@ -117,6 +119,7 @@ class Image:
     number: int = 0
     encoding: str = ""
     notes: tuple[str, ...] = ()
+    identity: str = ""
 
     @property
     def unfit(self) -> str:
@@ -172,24 +175,32 @@ def stack_voxels(slices: Sequence[Image]) -> NDArray[np.float32]:
 
 def geometries(images: Sequence[Image]) -> list[int]:
     """A number for each image, the same for those of one stack."""
-    known: list[Image] = []
-    numbers = []
+    known: dict[tuple[int, int, int], list[tuple[int, NDArray[np.float64]]]] = {}
+    count, numbers = 0, []
     for image in images:
-        number = next((k for k, other in enumerate(known) if _same_stack(image, other)), len(known))
-        if number == len(known):
-            known.append(image)
-        numbers.append(number)
+        alike = known.setdefault(image.shape, [])
+        # All at once: a file may hold thousands of frames, each at a place of its own.
+        same = _same_stack(image, np.array([affine for _, affine in alike]).reshape(-1, 4, 4))
+        if same.any():
+            numbers.append(alike[int(same.argmax())][0])
+            continue
+        alike.append((count, image.affine))
+        numbers.append(count)
+        count += 1
     return numbers
 
 
-def _same_stack(a: Image, b: Image) -> bool:
-    if a.shape != b.shape or np.abs(a.affine[:3, :3] - b.affine[:3, :3]).max() > _SAME_STEP_MM:
-        return False
-    offset = a.affine[:3, 3] - b.affine[:3, 3]
-    if a.shape[2] == 1:
-        normal = normal_of(a)
-        offset = offset - normal * (offset @ normal)
-    return bool(np.abs(offset).max() <= _SAME_PLACE_MM)
+def _same_stack(image: Image, affines: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether an image lies in the stacks of others of its size, (n, 4, 4)."""
+    steps = np.abs(affines[:, :3, :3] - image.affine[:3, :3]).max(axis=(1, 2))
+    offset = image.affine[:3, 3] - affines[:, :3, 3]
+    if image.shape[2] == 1:
+        normal = normal_of(image)
+        offset = offset - np.outer(offset @ normal, normal)
+    same: NDArray[np.bool_] = (steps <= _SAME_STEP_MM) & (
+        np.abs(offset).max(axis=1, initial=0) <= _SAME_PLACE_MM
+    )
+    return same
 
 
 def normal_of(image: Image) -> NDArray[np.float64]:

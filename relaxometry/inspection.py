@@ -228,7 +228,7 @@ def _summary(number: int, scan: Scan, root: Path) -> ScanSummary:
         vendor=first.vendor,
         source=first.source,
         polarity=polarity_of(first),
-        encoding=first.encoding,
+        encoding=" or ".join(dict.fromkeys(image.encoding for image in scan.images)),
         repeats=plan.repeats if plan else 1,
         origin=plan.origin if plan else {},
         files=files,

@@ -26,6 +26,7 @@ from .images import (
 )
 from .polarity import Polarity
 from .series import SAME_SETTING, SWEEPABLE, Protocol, Provenance, Series, range_text
+from .units import LONGEST
 
 Times = Mapping[str, Sequence[float]]
 Repeats = Literal["mean", "separate"]
@@ -128,7 +129,7 @@ def arrange(
     for image, row, z in zip(images, row_of.ravel(), level, strict=True):
         table[row][z].append(image)
     _check_table(table, protocol, images, path, repeats is not None)
-    _check_gain(images, path)
+    _check_gain(images)
     most = max(len(row[0]) for row in table)
     cells = [(k, [sorted(cell, key=_taken) for cell in row]) for k, row in enumerate(table)]
     if repeats == "separate":
@@ -226,6 +227,14 @@ def _stated(images: Sequence[Image], name: str) -> NDArray[np.float64] | None:
     for image in images:
         if name in image.faults:
             raise image.faults[name]
+        if image.settings.get(name, 0.0) > LONGEST[name]:
+            raise InputError(
+                f"{image.settings[name]:g} {'°' if name == 'FA' else 's'} is too much",
+                path=image.file,
+                field=image.origin.get(name, KEYWORDS[name]),
+                expected=f"up to {LONGEST[name]:g}",
+                hint=hint_by_hand(name),
+            )
     known = np.array([i.settings[name] for i in images if name in i.settings])
     if known.size == 0:
         return None
@@ -265,9 +274,26 @@ def _by_hand(
                 field=name,
                 expected="one per image, or a single one for all",
             )
-        here.sort(key=lambda k: (images[k].settings.get(name, 0.0), images[k].order, k))
+        here.sort(key=lambda k: (*_taken(images[k]), k))
+        _check_order(name, numbers, [images[k] for k in here])
         values[here] = numbers
     return values
+
+
+def _check_order(name: str, given: NDArray[np.float64], taken: Sequence[Image]) -> None:
+    """Raise where the files, as far as they state the values, have them the other way round."""
+    stated = np.array([image.settings.get(name, np.nan) for image in taken])
+    for k, j in zip(*np.nonzero(stated[:, None] + SAME_SETTING < stated), strict=True):
+        if given[k] > given[j]:
+            first, last = min(k, j), max(k, j)
+            raise InputError(
+                f"{range_text(name, given[[first]])} before {range_text(name, given[[last]])} by "
+                f"hand, where the files state {range_text(name, stated[[first]])} before "
+                f"{range_text(name, stated[[last]])}",
+                path=taken[first].file,
+                field=name,
+                expected="values in the order in which the images were taken",
+            )
 
 
 def _check_sweep(protocol: Protocol, images: Sequence[Image], path: str | Path) -> None:
@@ -334,29 +360,61 @@ def _check_table(
                     path=path,
                     expected="as many of every slice",
                 )
+            if len({image.file for image in cell}) > 1:
+                _check_copies(cell)
             if not repeats and len(cell) > 1:
-                both = " and ".join(dict.fromkeys(Path(image.file).name for image in cell[:2]))
+                both = " and ".join(_called(image, cell) for image in cell[:2])
                 raise Repeated(
                     f"{len(cell)} images of {where} at {setting}: {both}",
                     path=path,
                     expected="one; averages are never taken silently",
                     hint=(
                         'if they are repeats, repeats = "mean" or "separate" (--repeats); '
-                        f"if a value is missing, {hint_by_hand(swept)}"
+                        "if something else varied, give it by hand (--te, --ti, --tr or --fa)"
                     ),
                 )
 
 
-def _check_gain(images: Sequence[Image], path: str | Path) -> None:
+def _called(image: Image, cell: Sequence[Image]) -> str:
+    """The name of its file, with the number of the volume where that tells it from others."""
+    alone = sum(other.file == image.file for other in cell) == 1
+    return Path(image.file).name + ("" if alone else f" (volume {image.number + 1})")
+
+
+def _check_copies(cell: Sequence[Image]) -> None:
+    """Raise where two files hold one image: a copy is no repeat."""
+    known: dict[object, Image] = {}
+    for image in cell:
+        if not image.identity:
+            continue
+        other = known.setdefault((image.identity, image.number), image)
+        if other.file != image.file:
+            raise InputError(
+                f"the same image as {Path(other.file).name}",
+                path=image.file,
+                expected="each image once",
+                hint="delete one of the two",
+            )
+
+
+def _check_gain(images: Sequence[Image]) -> None:
     gains = [image.gain for image in images if image.gain is not None]
-    if gains and (min(gains) != max(gains) or len(gains) < len(images)):
-        raise InputError(
-            f"missing, while RescaleSlope is {min(gains):.6g} to {max(gains):.6g}",
-            path=path,
-            field="scale slope (2005,100E)",
-            expected="Philips' private scale slope, without which the images cannot be compared",
-            hint="export again and keep private tags",
-        )
+    one_acquisition = len({image.acquisition for image in images}) == 1
+    if not gains or (one_acquisition and len(set(gains)) == 1 and len(gains) == len(images)):
+        return
+    if len(gains) < len(images):
+        found = "missing, while the other images have it"
+    elif len(set(gains)) > 1:
+        found = f"missing, while RescaleSlope is {min(gains):.6g} to {max(gains):.6g}"
+    else:  # of one acquisition to the next it differs even where RescaleSlope does not
+        found = "missing in images of several acquisitions"
+    raise InputError(
+        found,
+        path=next(image.file for image in images if image.gain is not None),
+        field="scale slope (2005,100E)",
+        expected="Philips' private scale slope, without which the images cannot be compared",
+        hint="export again and keep private tags",
+    )
 
 
 def _signed(image: Image, polarity: Polarity | None) -> tuple[bool | None, dict[str, str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import GeometryError, InputError
-from .images import Image, geometries, levels
+from .images import KEYWORDS, Image, geometries, levels
 from .plan import Plan, Repeats, Times, arrange
 
 
@@ -67,13 +68,34 @@ def scans(
     position = {id(image): k for k, image in enumerate(images)}
     groups = [*unfit, *whole, *pooled, *single]
     groups.sort(key=lambda group: min((i.order, position[id(i)]) for i in group))
-    strays = {(i.acquisition, i.component): i for i in left if i.acquisition}
-    return [
-        _scan(group, path, times, repeats, strays.get((group[0].acquisition, group[0].component)))
-        if len(group) > 1
-        else _scan(group, path, times, repeats)
-        for group in groups
-    ]
+    strays = {
+        kin: image
+        for image in left
+        for kin in (*_acquired(image), *_alongside(image, place[id(image)]))
+    }
+    found = []
+    for group in groups:
+        kin = _acquired(group[0])
+        if any(group is one for one in pooled):
+            kin += _alongside(group[0], place[id(group[0])])
+        lost = (strays[one] for one in kin if one in strays and strays[one] not in group)
+        found.append(_scan(group, path, times, repeats, next(lost, None)))
+    return found
+
+
+def _acquired(image: Image) -> list[Hashable]:
+    """What images of one acquisition share, whatever their size, place and settings."""
+    return [(image.acquisition, image.component)] if image.acquisition else []
+
+
+def _alongside(image: Image, place: int) -> list[Hashable]:
+    """What they share where each setting is an acquisition of its own (IR_TI50, IR_TI100).
+
+    But for one thing: of another size or place it has the same settings, or else one is missing.
+    """
+    name = re.sub(r"\d+", "", image.name)
+    kind = Path(image.file).parent, name, image.component, image.sequence, image.source
+    return [(*kind, "at", place), (*kind, "with", tuple(sorted(image.settings)))]
 
 
 def _scan(
@@ -85,18 +107,37 @@ def _scan(
 ) -> Scan:
     if group[0].unfit:
         return Scan(tuple(group), error=InputError(group[0].unfit, path=path))
-    if stray is not None and stray not in group:
+    if stray is not None and len(group) > 1:
         error = GeometryError(
-            "differs in size, place, field or maker from the other images of its acquisition",
+            f"{_unlike(stray, group[0])}, unlike the images taken with it",
             path=stray.file,
-            expected="images of one stack",
-            hint="move it away, or export the scan again",
+            expected="images alike",
+            hint="if it belongs to something else, move it away; else export the scan again",
         )
         return Scan(tuple(group), error=error)
     try:
         return Scan(tuple(group), plan=arrange(group, path, times, repeats))
     except InputError as error:
         return Scan(tuple(group), error=error)
+
+
+def _unlike(stray: Image, other: Image) -> str:
+    """What tells an image apart from another, e.g. ``5×4×1 voxels (not 6×4×1 voxels)``."""
+
+    def stated(image: Image) -> str:
+        known = [KEYWORDS[name] for name in image.settings]
+        return " and ".join(known) or "no setting"
+
+    def size(image: Image) -> str:
+        return "×".join(map(str, image.shape)) + " voxels"
+
+    def field_T(image: Image) -> str:
+        return "no field stated" if image.field_T is None else f"{image.field_T:g} T"
+
+    for fact in (size, stated, field_T):
+        if fact(stray) != fact(other):
+            return f"{fact(stray)} (not {fact(other)})"
+    return "another place, orientation or maker"
 
 
 def _split(images: Iterable[Image], key: Callable[[Image], Hashable]) -> list[list[Image]]:

@@ -122,6 +122,12 @@ def test_a_damaged_one(folder: Path) -> None:
         rx.read(path)
 
 
+def test_what_paravision_exports_is_one(folder: Path) -> None:
+    path = zipped(folder)
+    path = path.rename(path.with_suffix(".PvDatasets"))
+    assert rx.read(path).kind == "MESE"
+
+
 def test_a_locked_one(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -131,5 +137,5 @@ def test_a_locked_one(tmp_path: Path) -> None:
         data[at] |= 1
     path = tmp_path / "locked.zip"
     path.write_bytes(data)
-    with pytest.raises(rx.InputError, match=r"locked\.zip: cannot be unpacked .*encrypted"):
+    with pytest.raises(rx.InputError, match=r"locked\.zip: encrypted; unpack it"):
         rx.read(path)

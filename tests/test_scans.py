@@ -152,10 +152,43 @@ def test_times_by_hand_go_to_images_in_the_order_they_were_taken() -> None:
     assert series.provenance.origin["TE"] == "given by hand"
 
 
-def test_times_by_hand_follow_the_stated_times_where_there_are_any() -> None:
-    images = [picture(te, TE=te, order=(1, -te)) for te in (30, 10, 20)]
-    series = assemble(images, "scan", times={"TE": [0.011, 0.021, 0.031]})
+def test_times_by_hand_go_to_the_images_in_the_order_they_were_taken() -> None:
+    """As on a Bruker, where the longest TR comes first."""
+    images = [picture(te, TE=te, order=(1, -te)) for te in (10, 30, 20)]
+    series = assemble(images, "scan", times={"TE": [0.031, 0.021, 0.011]})
     assert series.signal[0, 0, 0].tolist() == [10, 20, 30]
+    assert series.protocol.TE.tolist() == [0.011, 0.021, 0.031]
+    words = r"TE: 11 ms before 21 ms by hand, where the files state 30 ms before 20 ms; expected"
+    with pytest.raises(InputError, match=words):
+        assemble(images, "scan", times={"TE": [0.011, 0.021, 0.031]})
+
+
+def test_an_image_that_lost_its_setting_is_missed() -> None:
+    """Each TI an acquisition of its own: one without it, or of another size, would stand alone."""
+
+    def each(ti: float, **facts: Any) -> Image:
+        return picture(ti, TE=12, acquisition=f"{ti}", name=f"IR_TI{ti}", **facts)
+
+    whole = [each(ti, TI=ti) for ti in (50, 100, 200)]
+    (scan,) = scans(whole, "scan")
+    assert scan.plan is not None
+    lost = scans([*whole, each(400)], "scan")
+    told = [str(scan.error) for scan in lost if len(scan.images) == 3]
+    assert "scan/400_0: EchoTime (not EchoTime and InversionTime), unlike the images" in told[0]
+    larger = replace(each(400, TI=400), shape=(8, 3, 1))
+    told = [str(scan.error) for scan in scans([*whole, larger], "scan") if len(scan.images) == 3]
+    assert "8×3×1 voxels (not 4×3×1 voxels), unlike the images taken with it" in told[0]
+    # Another scan in the same folder is no part of it.
+    other = replace(larger, name="localiser")
+    assert any(scan.plan for scan in scans([*whole, other], "scan"))
+
+
+def test_what_is_too_long_is_told_with_its_file_and_tag() -> None:
+    images = [picture(te, TE=te, file=f"scan/{te}") for te in (10, 20)]
+    odd = replace(images[1], settings={"TE": 20.0}, origin={"TE": "EchoTime (0018,0081)"})
+    words = r"scan/20: EchoTime \(0018,0081\): 20 s is too much; expected up to 10; give"
+    with pytest.raises(InputError, match=words):
+        assemble([images[0], odd], "scan")
 
 
 def test_times_by_hand_are_checked() -> None:
@@ -260,7 +293,7 @@ def test_an_image_that_strays_from_its_acquisition_is_not_lost_in_silence(change
     first, second = scans(images, "scan")
     for scan in (first, second):
         assert scan.plan is None
-    assert "differs in size, place, field or maker" in str(first.error)
+    assert "unlike the images taken with it" in str(first.error)
 
 
 class TestRepeats:
