@@ -239,6 +239,12 @@ def _images(file: Path) -> list[Image]:
             raise LeftOut("a map, a mask or labels", path=file)
         return found
     if file.name == "2dseq":
+        if not file.exists():
+            raise InputError(
+                "missing: the parameters of its scan are here, its images are not",
+                path=file,
+                hint="copy the scan again",
+            )
         from . import bruker
 
         return bruker.images(file)
