@@ -323,10 +323,12 @@ def _check_sweep(protocol: Protocol, images: Sequence[Image], path: str | Path) 
     ranks = clusters(protocol.times, SAME_SETTING)
     if ranks.max() + 1 < len(protocol):
         twice = protocol.times[ranks == np.bincount(ranks).argmax()]
+        if "TR" in protocol.varying and swept != "TR":
+            found, expected = f"occurs at {twice.size} different TR", f"one TR for each {swept}"
+        else:
+            found, expected = "cannot be told apart", "settings more than 1 µs (or 1e-6°) apart"
         raise ProtocolError(
-            f"{swept} {range_text(swept, twice)} occurs at {twice.size} different TR",
-            path=path,
-            expected="one TR for each TI",
+            f"{swept} {range_text(swept, twice)} {found}", path=path, expected=expected
         )
 
 
