@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .geometry import Affine
-from .images import KEYWORDS, hint_by_hand
+from .images import KEYWORDS, LeftOut, hint_by_hand
 from .series import Sequence_
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -165,6 +165,20 @@ def named(keyword: str, tag: int) -> str:
     return f"{keyword} ({digits[:4]},{digits[4:]})"
 
 
+def check_grey(header: Header) -> None:
+    """Raise `LeftOut` for a colour picture; `InputError` where nobody can say whether it is one."""
+    samples = header.number("SamplesPerPixel") or 1
+    photometry = " ".join(header.words("PhotometricInterpretation")).upper()
+    grey = photometry in ("MONOCHROME1", "MONOCHROME2") or (not photometry and samples == 1)
+    if grey and samples == 1:
+        return
+    if (samples == 3 and re.fullmatch(r"(RGB|YBR_[A-Z0-9_]+)?", photometry)) or (
+        samples == 1 and photometry == "PALETTE COLOR"
+    ):
+        raise LeftOut("a colour picture", path=header.path)
+    raise header.error("SamplesPerPixel", f"{samples:g}, unlike its kind of colours", "1, of grey")
+
+
 def shape(header: Header) -> tuple[int, int, int]:
     """Size of the image and number of frames: columns, rows, frames.
 
@@ -178,9 +192,6 @@ def shape(header: Header) -> tuple[int, int, int]:
     if min(rows, columns, bits, count) < 1 or (frames or 1) != count:
         found = f"{columns}×{rows} pixels of {bits} bits, {frames or 0:g} frames"
         raise InputError(found, path=header.path)
-    photometry = " ".join(header.words("PhotometricInterpretation")) or "MONOCHROME2"
-    if (header.number("SamplesPerPixel") or 1) != 1 or "MONOCHROME" not in photometry:
-        raise InputError(f"a colour picture ({photometry})", path=header.path, expected="grey")
     if rows * columns * count * bits / 8 > header.room * (_MOST_INFLATED * header.compressed or 1):
         size = f"{columns}×{rows} pixels of {bits} bits" + (f" × {count} frames" * (count > 1))
         raise InputError(f"cut off: {size} in {header.room} bytes", path=header.path)
@@ -232,6 +243,11 @@ def problem(header: Header) -> str:
         return (
             "no frame has a place or times: PerFrameFunctionalGroupsSequence (5200,9230) is missing"
         )
+    return derived(header)
+
+
+def derived(header: Header) -> str:
+    """Why the image is none of a series by its type, whatever else is in its header."""
     for word in header.words("ImageType"):
         for pattern, reason in _UNFIT_TYPES.items():
             if re.fullmatch(pattern, word.strip().upper()):

@@ -157,6 +157,49 @@ def test_a_file_cut_off_anywhere_is_an_error_and_never_a_crash(tmp_path: Path) -
             read_image(file)
 
 
+REPORT = ["DERIVED", "SECONDARY", "OTHER", "CSA REPORT"]
+MAP = ["DERIVED", "PRIMARY", "M", "T1 MAP"]
+RGB = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
+PALETTE = {"PhotometricInterpretation": "PALETTE COLOR"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"ImageType": MAP, **RGB}, "a colour picture"),
+        ({"ImageType": ["DERIVED", "SECONDARY"], **RGB}, "a colour picture"),
+        (PALETTE, "a colour picture"),
+        ({"ImageType": REPORT, "ImagePositionPatient": None}, "a picture of a screen"),
+        ({"ImageType": REPORT, "Rows": None}, "a picture of a screen"),
+        ({"ImageType": REPORT, "PixelData": None}, "a picture of a screen"),
+        ({"ImageType": MAP, "RescaleSlope": "0"}, "computed from other images"),
+        ({"ImageType": MAP, "PixelSpacing": "0\\0"}, "computed from other images"),
+    ],
+)
+def test_no_scan_misses_a_picture_made_of_it(
+    tmp_path: Path, tags: dict[str, Any], reason: str
+) -> None:
+    write(mese(1), tmp_path)
+    other = tmp_path / "other.dcm"
+    write(mese(1), tmp_path / ".made", description="made of it")[0].rename(other)
+    change(other, **tags)
+    assert read(tmp_path).kind == "MESE"
+    with pytest.raises(LeftOut, match=f"^{other}: {reason}"):
+        dicom.images(other)
+
+
+def test_no_scan_misses_a_frame_made_of_the_others(tmp_path: Path) -> None:
+    (file,) = write(mese(1), tmp_path, enhanced=True)
+    dataset = pydicom.dcmread(file)
+    frame = dataset.PerFrameFunctionalGroupsSequence[1]
+    frame.MRImageFrameTypeSequence = [pydicom.Dataset()]
+    frame.MRImageFrameTypeSequence[0].FrameType = MAP
+    del frame.PlanePositionSequence
+    dataset.save_as(file)
+    assert [image.number for image in dicom.images(file)] == [0, 2]
+    assert read(tmp_path).protocol.TE.tolist() == [0.0127, 0.0381]
+
+
 def test_pixels_that_are_stretched_by_slope_and_intercept(tmp_path: Path) -> None:
     files = write(mese(1), tmp_path)
     change(files[0], RescaleSlope="2", RescaleIntercept="-4096")

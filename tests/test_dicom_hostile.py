@@ -382,8 +382,7 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
     found: list[int] = []
 
     def act() -> None:
-        for _ in range(10):
-            found.append(len(dicom.images(file)))
+        found.extend(len(dicom.images(file)) for _ in range(10))
 
     threads = [threading.Thread(target=act) for _ in range(8)]
     for thread in threads:
