@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .geometry import Affine
-from .images import KEYWORDS, LeftOut, hint_by_hand
+from .images import KEYWORDS, LeftOut, hint_by_hand, vendor_of
 from .series import Sequence_
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -74,6 +74,8 @@ _UNFIT_TYPES = {
     # Derived pixel contrasts of enhanced files (PS3.3 C.8.16.1.4).
     r"QUANTITY|DIVISION|MAXIMUM|MINIMUM|STD_DEVIATION": "computed from other images",
 }
+# Philips alone puts component and sequence into one word.
+_PHILIPS_TYPE = r"[MRIP]_(SE|IR|FFE|PCA)"
 # Bruker says only "research mode", and the method in the name of the sequence.
 _BRUKER_SEQUENCES: dict[str, Sequence_] = {
     r"MGE|FLASH|FISP|GEFC|UTE|ZTE": "GE",
@@ -283,19 +285,33 @@ def rank(header: Header, keyword: str) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
+def _maker(header: Header) -> str:
+    """The maker of the scanner, also where its name was taken out; empty if nobody can say."""
+    stated = " ".join(header.words("Manufacturer"))
+    if "philips" in f"{stated} {header['Philips maker']}".lower():
+        return "Philips"
+    if maker := vendor_of(stated):
+        return maker
+    if any(re.fullmatch(_PHILIPS_TYPE, word) for word in header.words("ImageType")):
+        return "Philips"
+    method = " ".join(header.words("SequenceName"))
+    return "Bruker" if method.startswith("Bruker:") else ""
+
+
 def scaling(header: Header) -> tuple[float, float, float | None]:
     """Slope and intercept from stored to linear values, and the gain that stays unknown.
 
     Philips keeps a second, private scale: FP = (SV·RS + RI)/(RS·SS), image by image (Chenevert et
-    al., Transl Oncol 7:65 (2014)). Without it, images of different RS cannot be compared.
+    al., Transl Oncol 7:65 (2014)). Without it, images of different RS cannot be compared; nor can
+    those of a maker that nobody knows.
     """
     stated = header.number("RescaleSlope")
     slope, intercept = 1.0 if stated is None else stated, header.number("RescaleIntercept") or 0.0
     if slope == 0:
         raise header.error("RescaleSlope", "0", "another number than 0")
-    vendor = " ".join([*header.words("Manufacturer"), str(header["Philips maker"])]).lower()
-    if "philips" not in vendor:
-        return slope, intercept, None
+    maker = _maker(header)
+    if maker != "Philips":
+        return slope, intercept, None if maker else slope
     scale = header.number("Philips scale slope")
     if scale is None:
         return slope, intercept, stated

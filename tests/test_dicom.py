@@ -250,6 +250,29 @@ def test_philips_without_its_scale_slope(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["M_IR", "M_SE", "M"])
+@pytest.mark.parametrize("maker", ["", None, "REMOVED"])
+def test_philips_without_its_name(tmp_path: Path, maker: str | None, kind: str) -> None:
+    """As an anonymiser leaves it: no private tags, no maker, and a RescaleSlope per image."""
+    files = write(mese(1), tmp_path)
+    for file in files:
+        change(file, Manufacturer=maker, ImageType=["ORIGINAL", "PRIMARY", kind])
+        change(file, RescaleSlope="1.25")
+    assert read(tmp_path).kind == "MESE"
+    change(files[1], RescaleSlope="1.5")
+    with pytest.raises(InputError, match=r"RescaleSlope is 1.25 to 1.5"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("maker", ["GE MEDICAL SYSTEMS", "SIEMENS", "Canon", "Bruker", ""])
+def test_a_slope_per_image_of_other_makers(tmp_path: Path, maker: str) -> None:
+    files = write(mese(1), tmp_path)
+    for k, file in enumerate(files):
+        change(file, Manufacturer=maker, RescaleSlope=f"{k + 1}", SequenceName="Bruker:MSME")
+    stored = [pydicom.dcmread(file).pixel_array.T * (k + 1.0) for k, file in enumerate(files)]
+    assert np.array_equal(read(tmp_path).signal[:, :, 0], np.stack(stored, axis=-1))
+
+
 def test_an_inversion_time_of_zero_without_inversion_is_none(tmp_path: Path) -> None:
     files = write(mese(1), tmp_path)
     for file in files:
@@ -379,6 +402,17 @@ def test_philips_phantom_against_its_raw_tags(real_data: Path) -> None:
         expected = (stored * RS + RI) / (RS * float(dataset[0x2005, 0x100E].value))
         point = series.protocol.TI.tolist().index(float(dataset.InversionTime) / 1e3)
         assert np.allclose(series.signal[:, :, 0, point], expected.T, rtol=1e-6)
+
+
+@pytest.mark.real_data
+def test_philips_phantom_without_private_tags_and_maker(real_data: Path, tmp_path: Path) -> None:
+    for file in (real_data / "system_phantom" / "philips_1p5T" / "T1_plate5").iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.remove_private_tags()
+        dataset.Manufacturer = ""
+        dataset.save_as(tmp_path / file.name)
+    with pytest.raises(InputError, match=r"RescaleSlope is 1.00\d+ to 1.8"):
+        read(tmp_path)
 
 
 @pytest.mark.real_data
