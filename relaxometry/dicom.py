@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def images(path: str | Path) -> list[Image]:
     Raises
     ------
     LeftOut
-        If it is no MR image.
+        If it is no MR image, a colour picture, or computed from others and cannot be used.
     InputError
         If it is cut off or garbled, or its size, geometry or scaling cannot be used. A time or
         angle that is not a possible number is kept in ``Image.faults``.
@@ -128,15 +129,28 @@ def images(path: str | Path) -> list[Image]:
             file.encoded_as(syntax)
             dataset, groups = parsed(file, _WANTED, kept=_KEPT)
             values = {name: dataset[tag].value for name, tag in TAGS.items() if tag in dataset}
-            room, stored = _stored(file, syntax, values, dataset)
-            header = Header(path, values, room, syntax.is_compressed)
+            header = Header(path, values, 0, syntax.is_compressed)
             if content == _CLASSIC:
                 header = multiframe.classic(header, dataset)
-            return _read(header, content, groups, stored)
+            dicomheader.check_grey(header)
+            with _dispensable(header):
+                room, stored = _stored(file, syntax, values, dataset)
+                return _read(replace(header, room=room), content, groups, stored)
         except InputError:
             raise
         except _GARBLED as error:
             raise _garbled(path, error) from None
+
+
+@contextmanager
+def _dispensable(header: Header) -> Iterator[None]:
+    """No series misses a picture that was computed from it, so that a broken one is left out."""
+    try:
+        yield
+    except InputError:
+        if reason := dicomheader.derived(header):
+            raise LeftOut(reason, path=header.path) from None
+        raise
 
 
 def _known(one: UID) -> str:
@@ -169,7 +183,17 @@ def _read(
         shared, own = (groups.get(tag, ()) for tag in _KEPT)
         headers = multiframe.frames(header, shared, own, count)
     encoding = f"{_READ[content]}, {_ENCODINGS[stored.syntax]}"
-    return [_image(frame, stored, encoding) for frame in headers]
+    found = []
+    left_out = None
+    for frame in headers:
+        try:
+            with _dispensable(frame):
+                found.append(_image(frame, stored, encoding))
+        except LeftOut as error:
+            left_out = error
+    if left_out and not found:
+        raise left_out
+    return found
 
 
 def _image(header: Header, stored: _Stored, encoding: str) -> Image:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .geometry import Affine
-from .images import KEYWORDS, hint_by_hand
+from .images import KEYWORDS, LeftOut, hint_by_hand, vendor_of
 from .series import Sequence_
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -74,6 +74,8 @@ _UNFIT_TYPES = {
     # Derived pixel contrasts of enhanced files (PS3.3 C.8.16.1.4).
     r"QUANTITY|DIVISION|MAXIMUM|MINIMUM|STD_DEVIATION": "computed from other images",
 }
+# Philips alone puts component and sequence into one word.
+_PHILIPS_TYPE = r"[MRIP]_(SE|IR|FFE|PCA)"
 # Bruker says only "research mode", and the method in the name of the sequence.
 _BRUKER_SEQUENCES: dict[str, Sequence_] = {
     r"MGE|FLASH|FISP|GEFC|UTE|ZTE": "GE",
@@ -165,6 +167,20 @@ def named(keyword: str, tag: int) -> str:
     return f"{keyword} ({digits[:4]},{digits[4:]})"
 
 
+def check_grey(header: Header) -> None:
+    """Raise `LeftOut` for a colour picture; `InputError` where nobody can say whether it is one."""
+    samples = header.number("SamplesPerPixel") or 1
+    photometry = " ".join(header.words("PhotometricInterpretation")).upper()
+    grey = photometry in ("MONOCHROME1", "MONOCHROME2") or (not photometry and samples == 1)
+    if grey and samples == 1:
+        return
+    if (samples == 3 and re.fullmatch(r"(RGB|YBR_[A-Z0-9_]+)?", photometry)) or (
+        samples == 1 and photometry == "PALETTE COLOR"
+    ):
+        raise LeftOut("a colour picture", path=header.path)
+    raise header.error("SamplesPerPixel", f"{samples:g}, unlike its kind of colours", "1, of grey")
+
+
 def shape(header: Header) -> tuple[int, int, int]:
     """Size of the image and number of frames: columns, rows, frames.
 
@@ -178,9 +194,6 @@ def shape(header: Header) -> tuple[int, int, int]:
     if min(rows, columns, bits, count) < 1 or (frames or 1) != count:
         found = f"{columns}×{rows} pixels of {bits} bits, {frames or 0:g} frames"
         raise InputError(found, path=header.path)
-    photometry = " ".join(header.words("PhotometricInterpretation")) or "MONOCHROME2"
-    if (header.number("SamplesPerPixel") or 1) != 1 or "MONOCHROME" not in photometry:
-        raise InputError(f"a colour picture ({photometry})", path=header.path, expected="grey")
     if rows * columns * count * bits / 8 > header.room * (_MOST_INFLATED * header.compressed or 1):
         size = f"{columns}×{rows} pixels of {bits} bits" + (f" × {count} frames" * (count > 1))
         raise InputError(f"cut off: {size} in {header.room} bytes", path=header.path)
@@ -232,6 +245,11 @@ def problem(header: Header) -> str:
         return (
             "no frame has a place or times: PerFrameFunctionalGroupsSequence (5200,9230) is missing"
         )
+    return derived(header)
+
+
+def derived(header: Header) -> str:
+    """Why the image is none of a series by its type, whatever else is in its header."""
     for word in header.words("ImageType"):
         for pattern, reason in _UNFIT_TYPES.items():
             if re.fullmatch(pattern, word.strip().upper()):
@@ -267,19 +285,33 @@ def rank(header: Header, keyword: str) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
+def _maker(header: Header) -> str:
+    """The maker of the scanner, also where its name was taken out; empty if nobody can say."""
+    stated = " ".join(header.words("Manufacturer"))
+    if "philips" in f"{stated} {header['Philips maker']}".lower():
+        return "Philips"
+    if maker := vendor_of(stated):
+        return maker
+    if any(re.fullmatch(_PHILIPS_TYPE, word) for word in header.words("ImageType")):
+        return "Philips"
+    method = " ".join(header.words("SequenceName"))
+    return "Bruker" if method.startswith("Bruker:") else ""
+
+
 def scaling(header: Header) -> tuple[float, float, float | None]:
     """Slope and intercept from stored to linear values, and the gain that stays unknown.
 
     Philips keeps a second, private scale: FP = (SV·RS + RI)/(RS·SS), image by image (Chenevert et
-    al., Transl Oncol 7:65 (2014)). Without it, images of different RS cannot be compared.
+    al., Transl Oncol 7:65 (2014)). Without it, images of different RS cannot be compared; nor can
+    those of a maker that nobody knows.
     """
     stated = header.number("RescaleSlope")
     slope, intercept = 1.0 if stated is None else stated, header.number("RescaleIntercept") or 0.0
     if slope == 0:
         raise header.error("RescaleSlope", "0", "another number than 0")
-    vendor = " ".join([*header.words("Manufacturer"), str(header["Philips maker"])]).lower()
-    if "philips" not in vendor:
-        return slope, intercept, None
+    maker = _maker(header)
+    if maker != "Philips":
+        return slope, intercept, None if maker else slope
     scale = header.number("Philips scale slope")
     if scale is None:
         return slope, intercept, stated

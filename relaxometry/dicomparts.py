@@ -11,9 +11,10 @@ import io
 import logging
 import math
 import struct
+import threading
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -32,21 +33,50 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _MOST_READS, _MOST_BYTES, _DEEPEST, _MOST_ITEMS = 20_000, 1 << 19, 32, 1 << 16
 
 
+class _Silence:
+    """Whether pydicom is heard: filters of warnings and levels of logs are those of the process.
+
+    So the first thread to enter silences it and the last to leave restores what was; each for
+    itself would restore what another had silenced.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._restore = ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1:
+                return
+            log = logging.getLogger("pydicom")
+            self._restore.callback(log.setLevel, log.level)
+            self._restore.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            log.setLevel(logging.CRITICAL + 1)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._restore.close()
+
+
+_silence = _Silence()
+
+
 @contextmanager
 def unheard() -> Iterator[None]:
     """What pydicom warns of, aloud or in its log, stays here: it quotes what stands in the file.
 
     Values that matter are checked one by one.
     """
-    log = logging.getLogger("pydicom")
-    level = log.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        log.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            log.setLevel(level)
+    _silence.enter()
+    try:
+        yield
+    finally:
+        _silence.leave()
 
 
 class DicomFile(io.BufferedReader):

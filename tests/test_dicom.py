@@ -157,6 +157,49 @@ def test_a_file_cut_off_anywhere_is_an_error_and_never_a_crash(tmp_path: Path) -
             read_image(file)
 
 
+REPORT = ["DERIVED", "SECONDARY", "OTHER", "CSA REPORT"]
+MAP = ["DERIVED", "PRIMARY", "M", "T1 MAP"]
+RGB = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}
+PALETTE = {"PhotometricInterpretation": "PALETTE COLOR"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"ImageType": MAP, **RGB}, "a colour picture"),
+        ({"ImageType": ["DERIVED", "SECONDARY"], **RGB}, "a colour picture"),
+        (PALETTE, "a colour picture"),
+        ({"ImageType": REPORT, "ImagePositionPatient": None}, "a picture of a screen"),
+        ({"ImageType": REPORT, "Rows": None}, "a picture of a screen"),
+        ({"ImageType": REPORT, "PixelData": None}, "a picture of a screen"),
+        ({"ImageType": MAP, "RescaleSlope": "0"}, "computed from other images"),
+        ({"ImageType": MAP, "PixelSpacing": "0\\0"}, "computed from other images"),
+    ],
+)
+def test_no_scan_misses_a_picture_made_of_it(
+    tmp_path: Path, tags: dict[str, Any], reason: str
+) -> None:
+    write(mese(1), tmp_path)
+    other = tmp_path / "other.dcm"
+    write(mese(1), tmp_path / ".made", description="made of it")[0].rename(other)
+    change(other, **tags)
+    assert read(tmp_path).kind == "MESE"
+    with pytest.raises(LeftOut, match=f"^{other}: {reason}"):
+        dicom.images(other)
+
+
+def test_no_scan_misses_a_frame_made_of_the_others(tmp_path: Path) -> None:
+    (file,) = write(mese(1), tmp_path, enhanced=True)
+    dataset = pydicom.dcmread(file)
+    frame = dataset.PerFrameFunctionalGroupsSequence[1]
+    frame.MRImageFrameTypeSequence = [pydicom.Dataset()]
+    frame.MRImageFrameTypeSequence[0].FrameType = MAP
+    del frame.PlanePositionSequence
+    dataset.save_as(file)
+    assert [image.number for image in dicom.images(file)] == [0, 2]
+    assert read(tmp_path).protocol.TE.tolist() == [0.0127, 0.0381]
+
+
 def test_pixels_that_are_stretched_by_slope_and_intercept(tmp_path: Path) -> None:
     files = write(mese(1), tmp_path)
     change(files[0], RescaleSlope="2", RescaleIntercept="-4096")
@@ -205,6 +248,29 @@ def test_philips_without_its_scale_slope(tmp_path: Path) -> None:
         philips(file, RS=1.5, RI=0, SS=0.0)
     with pytest.raises(InputError, match=r"2005,100E"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["M_IR", "M_SE", "M"])
+@pytest.mark.parametrize("maker", ["", None, "REMOVED"])
+def test_philips_without_its_name(tmp_path: Path, maker: str | None, kind: str) -> None:
+    """As an anonymiser leaves it: no private tags, no maker, and a RescaleSlope per image."""
+    files = write(mese(1), tmp_path)
+    for file in files:
+        change(file, Manufacturer=maker, ImageType=["ORIGINAL", "PRIMARY", kind])
+        change(file, RescaleSlope="1.25")
+    assert read(tmp_path).kind == "MESE"
+    change(files[1], RescaleSlope="1.5")
+    with pytest.raises(InputError, match=r"RescaleSlope is 1.25 to 1.5"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("maker", ["GE MEDICAL SYSTEMS", "SIEMENS", "Canon", "Bruker", ""])
+def test_a_slope_per_image_of_other_makers(tmp_path: Path, maker: str) -> None:
+    files = write(mese(1), tmp_path)
+    for k, file in enumerate(files):
+        change(file, Manufacturer=maker, RescaleSlope=f"{k + 1}", SequenceName="Bruker:MSME")
+    stored = [pydicom.dcmread(file).pixel_array.T * (k + 1.0) for k, file in enumerate(files)]
+    assert np.array_equal(read(tmp_path).signal[:, :, 0], np.stack(stored, axis=-1))
 
 
 def test_an_inversion_time_of_zero_without_inversion_is_none(tmp_path: Path) -> None:
@@ -336,6 +402,17 @@ def test_philips_phantom_against_its_raw_tags(real_data: Path) -> None:
         expected = (stored * RS + RI) / (RS * float(dataset[0x2005, 0x100E].value))
         point = series.protocol.TI.tolist().index(float(dataset.InversionTime) / 1e3)
         assert np.allclose(series.signal[:, :, 0, point], expected.T, rtol=1e-6)
+
+
+@pytest.mark.real_data
+def test_philips_phantom_without_private_tags_and_maker(real_data: Path, tmp_path: Path) -> None:
+    for file in (real_data / "system_phantom" / "philips_1p5T" / "T1_plate5").iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.remove_private_tags()
+        dataset.Manufacturer = ""
+        dataset.save_as(tmp_path / file.name)
+    with pytest.raises(InputError, match=r"RescaleSlope is 1.00\d+ to 1.8"):
+        read(tmp_path)
 
 
 @pytest.mark.real_data

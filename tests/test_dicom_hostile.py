@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
+import threading
 import tracemalloc
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,7 @@ from pydicom.uid import JPEG2000, UID, DeflatedExplicitVRLittleEndian, RLELossle
 
 import relaxometry as rx
 from relaxometry import dicom
+from relaxometry.dicomparts import unheard
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_image
 from relaxometry.images import LeftOut
@@ -340,3 +344,50 @@ def test_a_directory_of_files_is_left_out_and_opens_none(tmp_path: Path) -> None
         dicom.images(tmp_path / "DICOMDIR")
     write(mese(1), tmp_path / "scan")
     assert read(tmp_path).kind == "MESE"
+
+
+def test_threads_that_read_leave_the_process_as_it_was() -> None:
+    """Two that overlap: the one that came first goes first, the other must not keep the silence."""
+    log = logging.getLogger("pydicom")
+    before, level = list(warnings.filters), log.level
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
+
+    def first() -> None:
+        with unheard():
+            first_in.set()
+            assert second_in.wait(5)
+        first_out.set()
+
+    def second() -> None:
+        assert first_in.wait(5)
+        with unheard():
+            second_in.set()
+            assert first_out.wait(5)
+            heard.append(log.isEnabledFor(logging.CRITICAL))
+
+    heard: list[bool] = []
+    threads = [threading.Thread(target=act) for act in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == [False]
+    assert (list(warnings.filters), log.level) == (before, level)
+
+
+def test_many_threads_read_at_once(tmp_path: Path) -> None:
+    log = logging.getLogger("pydicom")
+    before, level = list(warnings.filters), log.level
+    file = enhanced(tmp_path)
+    found: list[int] = []
+
+    def act() -> None:
+        found.extend(len(dicom.images(file)) for _ in range(10))
+
+    threads = [threading.Thread(target=act) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [3] * 80
+    assert (list(warnings.filters), log.level) == (before, level)
