@@ -26,6 +26,15 @@ _KEYS = {
     "TR": ("RepetitionTimes", "RepetitionTimeExcitation", "RepetitionTime"),
     "FA": ("FlipAngles", "FlipAngle"),
 }
+# All that is ever read; of any other key not even the name may come out.
+_READ = frozenset(
+    (
+        *(key for keys in _KEYS.values() for key in keys),
+        *("ComplexImageComponent", "ImageType", "MagneticFieldStrength", "Manufacturer"),
+        *("ProtocolName", "PulseSequenceType", "ScanningSequence", "SeriesDescription"),
+        *("SeriesNumber", "Units"),
+    )
+)
 _COMPONENTS = {
     **dict.fromkeys(("M", "MAG", "MAGNITUDE"), "M"),
     **dict.fromkeys(("P", "PH", "PHASE"), "P"),
@@ -299,10 +308,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ValueError(f"{key!r} is given twice")
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ValueError(f"{repr(key) if key in _READ else 'a key'} is given twice")
+        seen.add(key)
     return dict(pairs)
 
 
