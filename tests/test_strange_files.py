@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import tracemalloc
 import zipfile
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
+from relaxometry import standins
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "dicom" / "t1_ir" / "IM_0001.dcm"
 MOST = 64 << 20  # bytes that a broken file of a few 100 kB may make us take
@@ -173,3 +175,22 @@ def test_a_sidecar_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "read_bytes", refused)
     with pytest.raises(rx.InputError, match=r"image.json: cannot be opened \(Permission denied\)"):
         rx.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz", "image.json"])
+def test_pointers_of_git_lfs(name: str, tmp_path: Path) -> None:
+    (tmp_path / "image.nii").write_bytes(nifti(False)[1])
+    if name.endswith(".gz"):
+        (tmp_path / "image.nii").unlink()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{64 * '0'}\nsize 144\n"
+    (tmp_path / name).write_text(pointer)
+    assert standins.pointer(tmp_path / name)
+    assert len(rx.inspect(tmp_path).unreadable) == 1
+    with pytest.raises(rx.InputError, match=rf"{name}: a Git LFS pointer in .*; git lfs pull"):
+        rx.read(tmp_path)
+
+
+def test_what_is_no_pointer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "image").write_bytes(b"version https://git-lfs")
+    assert not any(standins.pointer(tmp_path / name) for name in ("pipe", "image", "gone", "."))
