@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import visupars
 from .errors import InputError
 from .images import Image, LeftOut, vendor_of
+from .standins import check_fetched, dangling
 from .visupars import PARAMETERS, Header
 
 _RECORD = re.compile(r"^##\$?(\w+)=", re.MULTILINE)
@@ -28,7 +29,6 @@ _GARBLED = (
     *(InvalidJcampdxFile, JcampdxFileError, JcampdxVersionError),
     *(AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError),
 )
-_POINTER = b"version https://git-lfs"
 _FITTED = re.compile(r"T([12])( ?\*| ?star)? relaxation time", re.IGNORECASE)
 
 
@@ -135,7 +135,9 @@ def _frames(header: Header) -> list[Image]:
 
 def _header(path: Path) -> Header:
     """What visu_pars says, and what only the files of the scan say where it does not."""
+    check_fetched(path)
     stored = path.with_name("visu_pars")
+    check_fetched(stored)
     if not stored.is_file():
         raise InputError(
             "no visu_pars beside it",
@@ -148,6 +150,7 @@ def _header(path: Path) -> Header:
         raise LeftOut("spectra or time courses, no images", path=path)
     extra: dict[str, Any] = {}
     for file in _others(header):
+        check_fetched(file)
         extra |= _parameters(file)
     return Header(path, extra | dict(header.values))
 
@@ -161,7 +164,7 @@ def _others(header: Header) -> list[Path]:
         lacking += [scan / "acqp" for scan in (path if named else path.resolve()).parents[2:3]]
     if not header.words("VisuCoreFrameType"):
         lacking.append(path.with_name("reco"))
-    return [file for file in lacking if file.is_file()]
+    return [file for file in lacking if file.is_file() or dangling(file)]
 
 
 def _parameters(file: Path) -> dict[str, Any]:
@@ -175,10 +178,7 @@ def _parameters(file: Path) -> dict[str, Any]:
         raise InputError(f"cannot be opened ({error.strerror})", path=file) from None
     starts = list(_RECORD.finditer(text))
     if not starts:
-        hint = "fetch the file itself: git lfs pull" if text.startswith(_POINTER.decode()) else ""
-        raise InputError(
-            "not a list of parameters", path=file, expected="JCAMP-DX", hint=hint or None
-        )
+        raise InputError("not a list of parameters", path=file, expected="JCAMP-DX")
     values: dict[str, Any] = {}
     ends = [record.start() for record in starts[1:]] + [len(text)]
     for record, end in zip(starts, ends, strict=True):
@@ -201,17 +201,9 @@ def _check_size(header: Header, grid: tuple[int, int, int], kind: np.dtype[Any])
     """Raise unless the file holds as many voxels as its parameters say."""
     path, wanted = header.path, math.prod(grid) * header.frames * kind.itemsize
     try:
-        with path.open("rb") as file:
-            start = file.read(len(_POINTER))
         stored = path.stat().st_size
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", path=path) from None
-    if start == _POINTER:
-        raise InputError(
-            "a Git LFS pointer in place of the images",
-            path=path,
-            hint="fetch the file itself: git lfs pull",
-        )
     if stored != wanted:
         size = "×".join(str(n) for n in (*grid, header.frames))
         what = "an empty file" if stored == 0 else f"{stored} bytes"

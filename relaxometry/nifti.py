@@ -21,6 +21,7 @@ from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine
 from .images import Image, vendor_of
 from .sidecar import Name, Sidecar
+from .standins import check_fetched
 
 _UNIT_MM = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 _CHUNK = 1 << 20  # bytes
@@ -278,6 +279,7 @@ class _File:
 
 def _opened(path: Path) -> _File:
     compressed = _is_compressed(path)
+    check_fetched(path)
     if not path.is_file():
         raise InputError("no such file", path=path)
     header = _header(path, compressed)

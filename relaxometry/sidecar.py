@@ -16,6 +16,7 @@ from typing import Any
 
 from .errors import InputError
 from .series import Sequence_
+from .standins import check_fetched, dangling
 from .units import LONGEST
 
 # Keys of each setting, the one to trust first. Plurals hold one value per volume.
@@ -25,6 +26,15 @@ _KEYS = {
     "TR": ("RepetitionTimes", "RepetitionTimeExcitation", "RepetitionTime"),
     "FA": ("FlipAngles", "FlipAngle"),
 }
+# All that is ever read; of any other key not even the name may come out.
+_READ = frozenset(
+    (
+        *(key for keys in _KEYS.values() for key in keys),
+        *("ComplexImageComponent", "ImageType", "MagneticFieldStrength", "Manufacturer"),
+        *("ProtocolName", "PulseSequenceType", "ScanningSequence", "SeriesDescription"),
+        *("SeriesNumber", "Units"),
+    )
+)
 _COMPONENTS = {
     **dict.fromkeys(("M", "MAG", "MAGNITUDE"), "M"),
     **dict.fromkeys(("P", "PH", "PHASE"), "P"),
@@ -260,7 +270,9 @@ def _applying(path: Path, name: Name) -> list[Path]:
         ]
         level.sort(key=lambda other: len(Name.of(other).entities))
         inherited = level + inherited
-    return inherited + ([own] if own.is_file() and own not in inherited else [])
+    applying = inherited if own in inherited else [*inherited, own]
+    # A folder may bear any name. A link to nothing has settings, that nobody has fetched.
+    return [sidecar for sidecar in applying if sidecar.is_file() or dangling(sidecar)]
 
 
 def _levels(folder: Path) -> list[Path]:
@@ -276,9 +288,14 @@ def _levels(folder: Path) -> list[Path]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """A JSON object, strictly: no duplicate keys, no NaN; a byte-order mark is let pass."""
+    check_fetched(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be opened ({error.strerror})", path=path) from None
     try:
         found = json.loads(
-            path.read_bytes().decode("utf-8-sig"),
+            content.decode("utf-8-sig"),
             object_pairs_hook=_unique,
             parse_constant=_refused,
             parse_int=float,
@@ -291,10 +308,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ValueError(f"{key!r} is given twice")
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ValueError(f"{repr(key) if key in _READ else 'a key'} is given twice")
+        seen.add(key)
     return dict(pairs)
 
 

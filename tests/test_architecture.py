@@ -17,8 +17,8 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors jupyter mapped scratch codestream",
-    "units geometry noise whole polarity",
+    "errors jupyter mapped scratch codestream recall",
+    "units geometry noise whole polarity standins",
     "estimate sheet settings",
     "series regression",
     "points models tubes images sidecar contrast",

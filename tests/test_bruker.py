@@ -363,7 +363,7 @@ class TestBroken:
             (b"x" * 150, "2dseq: 150 bytes; expected 144 bytes"),
             (
                 b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 144\n",
-                "2dseq: a Git LFS pointer in place of the images; .* git lfs pull",
+                "2dseq: a Git LFS pointer in place of the file; git lfs pull",
             ),
         ],
     )
@@ -394,7 +394,7 @@ class TestBroken:
         ("content", "words"),
         [
             ("", "visu_pars: not a list of parameters"),
-            ("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+            ("version https://git-lfs.github.com/spec/v1\n", "visu_pars: a Git LFS pointer .*pull"),
             (jcamp({"VisuCoreDim": 2}), "VisuCoreSize: missing"),
         ],
     )
@@ -402,6 +402,20 @@ class TestBroken:
         path = msme(tmp_path)
         path.with_name("visu_pars").write_text(content)
         with pytest.raises(InputError, match=words):
+            rx.read(path)
+
+    @pytest.mark.parametrize(
+        ("name", "lacking"), [("acqp", "VisuAcqRepetitionTime"), ("reco", "VisuCoreFrameType")]
+    )
+    def test_parameters_of_the_scan_not_fetched(self, tmp_path, name, lacking):
+        path = msme(tmp_path, without=[lacking])
+        file = path.parents[2] / name if name == "acqp" else path.with_name(name)
+        file.write_text("version https://git-lfs.github.com/spec/v1\n")
+        with pytest.raises(InputError, match=f"{name}: a Git LFS pointer in place of the file"):
+            rx.read(path)
+        file.unlink()
+        file.symlink_to(tmp_path / "nowhere")
+        with pytest.raises(InputError, match=f"{name}: a link to a file that is not here"):
             rx.read(path)
 
     @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import tracemalloc
 import zipfile
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
+from relaxometry import standins
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "dicom" / "t1_ir" / "IM_0001.dcm"
 MOST = 64 << 20  # bytes that a broken file of a few 100 kB may make us take
@@ -132,3 +134,63 @@ def test_files_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "DICOMDIR").write_bytes(b"rubbish")
     found = rx.inspect(tmp_path)
     assert set(found.ignored) | set(found.unreadable) == {"loop", "gone", "empty", "DICOMDIR"}
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz", "image.json"])
+def test_links_to_files_that_were_not_fetched(name: str, tmp_path: Path) -> None:
+    """As git-annex and datalad leave them."""
+    (tmp_path / "image.nii").write_bytes(nifti(False)[1])
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).symlink_to(tmp_path / ".git" / "annex" / "objects" / "MD5E")
+    assert len(rx.inspect(tmp_path).unreadable) == 1
+    with pytest.raises(rx.InputError, match=rf"{name}: a link to a file that .*git annex get"):
+        rx.read(tmp_path)
+
+
+def test_an_inherited_sidecar_that_was_not_fetched(tmp_path: Path) -> None:
+    (tmp_path / "dataset_description.json").write_text("{}")
+    (tmp_path / "sub-01_MESE.nii").write_bytes(nifti(False)[1])
+    (tmp_path / "MESE.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(rx.InputError, match=r"MESE.json: a link to a file that is not here"):
+        rx.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["sub-01_MESE", "image"])
+def test_a_folder_is_no_sidecar(name: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset_description.json").write_text("{}")
+    (tmp_path / f"{name}.nii").write_bytes(nifti(False)[1])
+    (tmp_path / f"{name}.json").mkdir()
+    (tmp_path / "MESE.json").mkdir()
+    found = rx.inspect(tmp_path)
+    assert found.rows
+    assert not found.unreadable
+
+
+def test_a_sidecar_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "image.nii").write_bytes(nifti(False)[1])
+    (tmp_path / "image.json").write_text("{}")
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(rx.InputError, match=r"image.json: cannot be opened \(Permission denied\)"):
+        rx.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz", "image.json"])
+def test_pointers_of_git_lfs(name: str, tmp_path: Path) -> None:
+    (tmp_path / "image.nii").write_bytes(nifti(False)[1])
+    if name.endswith(".gz"):
+        (tmp_path / "image.nii").unlink()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{64 * '0'}\nsize 144\n"
+    (tmp_path / name).write_text(pointer)
+    assert standins.pointer(tmp_path / name)
+    assert len(rx.inspect(tmp_path).unreadable) == 1
+    with pytest.raises(rx.InputError, match=rf"{name}: a Git LFS pointer in .*; git lfs pull"):
+        rx.read(tmp_path)
+
+
+def test_what_is_no_pointer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "image").write_bytes(b"version https://git-lfs")
+    assert not any(standins.pointer(tmp_path / name) for name in ("pipe", "image", "gone", "."))
