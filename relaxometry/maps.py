@@ -43,7 +43,9 @@ class Status(IntEnum):
 
 def determined(status: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Where a status stands for a value that may be used."""
-    known: NDArray[np.bool_] = (status == Status.OK) | (status == Status.AT_EDGE)
+    # Plain numbers: NumPy asks an enum's class for attributes, and what is raised while it asks, a
+    # Ctrl-C at worst, is lost.
+    known: NDArray[np.bool_] = (status == Status.OK.value) | (status == Status.AT_EDGE.value)
     return known
 
 

@@ -152,7 +152,7 @@ class Problem:
     @staticmethod
     def _at_bounds(solution: Solution, bounds: Bounds) -> Solution:
         """The solution with each T that ended at a bound exactly there, whatever log T rounds."""
-        at = np.flatnonzero(solution.status == Status.AT_BOUND)
+        at = np.flatnonzero(solution.status == Status.AT_BOUND.value)
         low, high = bounds
         solution.T[at] = np.where(solution.T[at] ** 2 < low * high, low, high)
         return solution
@@ -199,7 +199,7 @@ class Problem:
             stderr = [np.sqrt(solution.covariance[:, i, i]) for i in range(len(values))]
         names = (model.time, *model.amplitudes)
         found = dict(zip(names, zip(values, stderr, strict=True), strict=True))
-        at_edge = solution.status == Status.AT_EDGE
+        at_edge = solution.status == Status.AT_EDGE.value
         derived = model.derived(self.protocol, solution.amplitudes, solution.covariance[:, 1:, 1:])
         for name, (value, error) in derived.items():
             # At the edge the ratio is its bound, not an estimate.

@@ -22,6 +22,7 @@ import pytest
 from relaxometry import __version__, fit
 from relaxometry.bids import write_series
 from relaxometry.cli import run
+from relaxometry.folder import read
 from relaxometry.maps import ParameterMaps
 from relaxometry.models import MODELS, as_model
 from relaxometry.sample import write_study
@@ -622,10 +623,12 @@ class TestForceAndQuiet:
 
 class TestWhatIsNotThere:
     def test_maps_of_nothing_fail_the_quality_check(self, study, tmp_path, capsys) -> None:
-        times = ",".join(f"{us}us" for us in range(10, 170, 10))  # far too short to tell
+        times = ",".join(f"{ms}ms" for ms in range(160, 0, -10))  # the wrong way round
+        signal = read(study / "dicom/t2_mese").signal
+        nibabel.save(nibabel.Nifti1Image(signal, np.eye(4)), tmp_path / "bare.nii")
         arguments = [
             "fit",
-            str(study / "dicom/t2_mese"),
+            str(tmp_path / "bare.nii"),
             "-o",
             str(tmp_path / "out"),
             "--te",
