@@ -22,7 +22,7 @@ from pydicom.uid import UID
 from . import dicomheader, multiframe
 from .codestream import cut_off, size_of
 from .dicomheader import TAGS, Header
-from .dicomparts import UNDEFINED, DicomFile, Items, parsed, unheard
+from .dicomparts import UNDEFINED, DicomFile, Items, known_name, parsed, unheard
 from .errors import InputError
 from .images import Image, LeftOut, vendor_of
 
@@ -114,13 +114,13 @@ def images(path: str | Path) -> list[Image]:
         except _GARBLED as error:
             raise _garbled(path, error) from None
         if content not in _READ:
-            raise LeftOut(f"not an MR image ({_known(content)})", path=path)
+            raise LeftOut(f"not an MR image ({known_name(content)})", path=path)
         if syntax == uid.DeflatedExplicitVRLittleEndian:
             # A small file may inflate to any size.
             raise InputError("deflated DICOM is not read", path=path, hint="export uncompressed")
         if syntax not in _ENCODINGS:
             raise InputError(
-                f"the encoding {_known(syntax)} is not read",
+                f"the encoding {known_name(syntax)} is not read",
                 path=path,
                 field="TransferSyntaxUID (0002,0010)",
                 hint="export uncompressed",
@@ -151,11 +151,6 @@ def _dispensable(header: Header) -> Iterator[None]:
         if reason := dicomheader.derived(header):
             raise LeftOut(reason, path=header.path) from None
         raise
-
-
-def _known(one: UID) -> str:
-    """Its name in the standard, or its number; what is neither may be anything."""
-    return one.name if one.name != one or one.is_valid else "unknown"
 
 
 def _behind_meta(tag: Any, vr: str | None, length: int) -> bool:

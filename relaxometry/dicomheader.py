@@ -69,8 +69,9 @@ _GE_COMPONENTS = {0: "M", 1: "P", 2: "R", 3: "I"}
 _UNFIT_TYPES = {
     r"LOCALIZER": "a localiser",
     r"MOSAIC": "a mosaic of slices",
-    r"CSA REPORT|SCREEN[ _]?(SAVE|SHOT|CAPTURE)": "a picture of a screen",
-    r"(.*[ _])?MAP|ADC|MPR|MIP|MINIP|PROJECTION IMAGE|SUBTRACTION": "computed from other images",
+    r"CSA REPORT|SCREEN[ _]?(?:SAVE|SHOT|CAPTURE)": "a picture of a screen",
+    r"(?:.*[ _])?(MAP)|ADC|SUBTRACTION": "computed from other images",
+    r"MPR|MIP|MINIP|PROJECTION IMAGE": "computed from other images",
     # Derived pixel contrasts of enhanced files (PS3.3 C.8.16.1.4).
     r"QUANTITY|DIVISION|MAXIMUM|MINIMUM|STD_DEVIATION": "computed from other images",
 }
@@ -233,9 +234,10 @@ def component(header: Header) -> tuple[str, str]:
         return _GE_COMPONENTS[ge], f"GE image type {ge} (0043,102F)"
     for word in header.words("ImageType")[2:]:
         # Philips writes M_SE, M_IR, M_FFE; Bruker MAGNITUDE_IMAGE.
-        part = _COMPONENTS.get(word.upper().split("_")[0])
-        if part:
-            return part, f"ImageType {word}"
+        code = word.upper().split("_")[0]
+        if code in _COMPONENTS:
+            ours = re.fullmatch(rf"{_PHILIPS_TYPE}|{code}(_IMAGE)?", word.upper())
+            return _COMPONENTS[code], f"ImageType {word.upper() if ours else code}"
     return "", ""
 
 
@@ -252,8 +254,9 @@ def derived(header: Header) -> str:
     """Why the image is none of a series by its type, whatever else is in its header."""
     for word in header.words("ImageType"):
         for pattern, reason in _UNFIT_TYPES.items():
-            if re.fullmatch(pattern, word.strip().upper()):
-                return f"{reason} (ImageType {word.strip()})"
+            if found := re.fullmatch(pattern, word.upper()):
+                # What stands before MAP may be anything, even who was scanned.
+                return f"{reason} (ImageType {found[found.lastindex or 0]})"
     return ""
 
 

@@ -313,6 +313,27 @@ def test_what_the_type_of_an_image_says(tmp_path: Path, image_type: list[str], r
     assert bool(image.unfit) is bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("image_type", "told"),
+    [
+        (["DERIVED", "PRIMARY", "JOHN DOE MAP"], "ImageType MAP"),
+        (["ORIGINAL", "PRIMARY", "M_JOHN"], "ImageType M"),
+        (["ORIGINAL", "PRIMARY", "MAGNITUDE_DOE"], "ImageType MAGNITUDE"),
+        (["ORIGINAL", "PRIMARY", "MAGNITUDE_IMAGE"], "ImageType MAGNITUDE_IMAGE"),
+        (["ORIGINAL", "PRIMARY", "M_FFE"], "ImageType M_FFE"),
+    ],
+)
+def test_of_an_images_type_only_known_words_are_told(
+    tmp_path: Path, image_type: list[str], told: str
+) -> None:
+    file = write(mese(1), tmp_path)[0]
+    change(file, ImageType=image_type)
+    (image,) = dicom.images(file)
+    words = [image.origin["signed"], image.problem]
+    assert any(word == told or word.endswith(f"({told})") for word in words)
+    assert not any("JOHN" in word or "DOE" in word for word in words)
+
+
 @pytest.mark.parametrize(("stored", "component"), [(0, "M"), (1, "P"), (2, "R"), (3, "I")])
 def test_what_GE_says_in_its_own_tag(tmp_path: Path, stored: int, component: str) -> None:
     file = write(mese(1), tmp_path)[0]
