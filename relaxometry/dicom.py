@@ -73,12 +73,6 @@ _WANTED = {*TAGS.values(), *multiframe.WANTED, _OFFSETS, _LENGTHS}
 _KEPT = (multiframe.SHARED, multiframe.PER_FRAME)
 
 
-def is_dicom(path: str | Path) -> bool:
-    """Whether a file has the preamble of a DICOM file; nothing else of it is read."""
-    with Path(path).open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
 def images(path: str | Path) -> list[Image]:
     """The images of one DICOM file with their settings, before any pixel is read.
 
@@ -106,8 +100,9 @@ def images(path: str | Path) -> list[Image]:
             raise InputError(
                 "is an empty file", path=path, hint="copy the scan again, or delete it"
             )
-        if file.read(132)[128:] != b"DICM":
+        if not dicomheader.starts_as_dicom(path):
             raise LeftOut("not a DICOM or NIfTI file", path=path)
+        file.seek(132)
         try:
             meta = read_dataset(file, False, True, stop_when=_behind_meta)
             content, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)

@@ -60,6 +60,8 @@ TAGS = {
     "Philips scale slope": 0x2005100E,
 }
 _MHZ_PER_T = 42.5775
+_AGAIN = "export the scan again, or move the file away"
+_MOST_TOLD = 40  # characters of a value in a message
 # No compressed image is larger than this many times its file.
 _MOST_INFLATED = 1000
 _COMPONENTS = {"M": "M", "R": "R", "I": "I", "P": "P"} | {
@@ -82,6 +84,12 @@ _BRUKER_SEQUENCES: dict[str, Sequence_] = {
     r"MGE|FLASH|FISP|GEFC|UTE|ZTE": "GE",
     r"MSME|RARE|SE": "SE",
 }
+
+
+def starts_as_dicom(path: str | Path) -> bool:
+    """Whether a file has the preamble of a DICOM file; nothing else of it is read."""
+    with Path(path).open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,8 @@ class Header:
         real = all(isinstance(part, (int, float)) and np.isfinite(part) for part in parts)
         if not real or len(parts) != count:
             found = repr(value) if isinstance(value, str) else str(value)
+            if len(found) > _MOST_TOLD:  # a file may state a million numbers
+                found = f"{found[:_MOST_TOLD]}…"
             raise self.error(keyword, found, _numbers(count))
         return np.array(parts, dtype=np.float64)
 
@@ -145,7 +155,11 @@ class Header:
         return values
 
     def error(
-        self, keyword: str, found: str, expected: str = "a number", hint: str = ""
+        self,
+        keyword: str,
+        found: str,
+        expected: str = "a number",
+        hint: str = _AGAIN,
     ) -> InputError:
         """What is wrong with a tag of this file."""
         place = self.named(keyword)
@@ -194,10 +208,11 @@ def shape(header: Header) -> tuple[int, int, int]:
     count = 1 if frames is None else int(frames)
     if min(rows, columns, bits, count) < 1 or (frames or 1) != count:
         found = f"{columns}×{rows} pixels of {bits} bits, {frames or 0:g} frames"
-        raise InputError(found, path=header.path)
+        raise InputError(found, path=header.path, hint=_AGAIN)
     if rows * columns * count * bits / 8 > header.room * (_MOST_INFLATED * header.compressed or 1):
         size = f"{columns}×{rows} pixels of {bits} bits" + (f" × {count} frames" * (count > 1))
-        raise InputError(f"cut off: {size} in {header.room} bytes", path=header.path)
+        found = f"cut off: {size} in {header.room} bytes"
+        raise InputError(found, path=header.path, hint=_AGAIN)
     return columns, rows, count
 
 
@@ -349,7 +364,9 @@ def affine(header: Header) -> Affine:
     x, y = cosines[:3], cosines[3:]
     if not np.allclose([x @ x, y @ y, x @ y], [1, 1, 0], atol=1e-3):
         raise header.error(
-            "ImageOrientationPatient", str(cosines.tolist()), "two perpendicular unit vectors"
+            "ImageOrientationPatient",
+            " ".join(f"{value:.3g}" for value in cosines),
+            "two perpendicular unit vectors",
         )
     if min(down, along, thickness) <= 0:
         raise header.error(

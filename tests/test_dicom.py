@@ -18,6 +18,7 @@ from pydicom.uid import (
 )
 
 from relaxometry import dicom
+from relaxometry.dicomheader import starts_as_dicom
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_image
 from relaxometry.images import LeftOut
@@ -144,8 +145,9 @@ def test_a_corrupt_image_is_an_error_that_names_its_file(
 ) -> None:
     files = write(mese(1), tmp_path)
     change(files[2], **tags)
-    with pytest.raises(InputError, match=r"IM_0003.dcm"):
+    with pytest.raises(InputError, match=r"IM_0003.dcm") as caught:
         read(tmp_path)
+    assert caught.value.hint
 
 
 def test_a_file_cut_off_anywhere_is_an_error_and_never_a_crash(tmp_path: Path) -> None:
@@ -392,7 +394,8 @@ def test_what_is_not_an_MR_image_is_left_out(tmp_path: Path) -> None:
             dicom.images(file)
     text = tmp_path / "notes.txt"
     text.write_text("TE 10 ms")
-    assert not dicom.is_dicom(text)
+    assert starts_as_dicom(file)
+    assert not starts_as_dicom(text)
     with pytest.raises(LeftOut):
         dicom.images(text)
 

@@ -307,6 +307,22 @@ def test_a_value_longer_than_the_file(tmp_path: Path) -> None:
         dicom.images(file)
 
 
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "EchoTime", "ImagePositionPatient"])
+def test_a_value_of_a_million_characters_is_not_told_in_full(tmp_path: Path, keyword: str) -> None:
+    file = write(mese(1), tmp_path)[0]
+    dataset = pydicom.dcmread(file)
+    tag = int(dataset[keyword].tag)
+    del dataset[keyword]
+    dataset.save_as(file, enforce_file_format=True)
+    text = b"12\\" * 100_000 + b"12"
+    head = struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, b"UN", 0, len(text))
+    behind = min(int(element.tag) for element in dataset if int(element.tag) > tag)
+    inserted(file, behind, head + text)
+    with pytest.raises(InputError, match=rf"IM_0001.dcm: {keyword}.*…; expected") as caught:
+        read(tmp_path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 250
+
+
 def test_a_deflated_bomb_is_refused_unread(tmp_path: Path) -> None:
     file = write(mese(1), tmp_path)[0]
     dataset = pydicom.dcmread(file)
