@@ -62,8 +62,6 @@ TAGS = {
 _MHZ_PER_T = 42.5775
 _AGAIN = "export the scan again, or move the file away"
 _MOST_TOLD = 40  # characters of a value in a message
-# No compressed image is larger than this many times its file.
-_MOST_INFLATED = 1000
 _COMPONENTS = {"M": "M", "R": "R", "I": "I", "P": "P"} | {
     "MAGNITUDE": "M", "REAL": "R", "IMAGINARY": "I", "PHASE": "P", "PHASE MAP": "P"
 }  # fmt: skip
@@ -104,8 +102,8 @@ class Header:
         As the library gives them; keys are those of :data:`TAGS`.
     room : int
         Bytes of the file that may hold pixels.
-    compressed : bool
-        Whether the pixels take less room in the file than in memory.
+    inflates : int
+        How many times their room in the file the pixels may take in memory.
     frame : int or None
         Number of the frame, from 1, where a file has several.
     names : mapping of str to str
@@ -115,7 +113,7 @@ class Header:
     path: Path
     values: Mapping[str, Any]
     room: int
-    compressed: bool = False
+    inflates: int = 1
     frame: int | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     placed: bool = True
@@ -209,7 +207,7 @@ def shape(header: Header) -> tuple[int, int, int]:
     if min(rows, columns, bits, count) < 1 or (frames or 1) != count:
         found = f"{columns}×{rows} pixels of {bits} bits, {frames or 0:g} frames"
         raise InputError(found, path=header.path, hint=_AGAIN)
-    if rows * columns * count * bits / 8 > header.room * (_MOST_INFLATED * header.compressed or 1):
+    if rows * columns * count * bits / 8 > header.room * header.inflates:
         size = f"{columns}×{rows} pixels of {bits} bits" + (f" × {count} frames" * (count > 1))
         found = f"cut off: {size} in {header.room} bytes"
         raise InputError(found, path=header.path, hint=_AGAIN)
