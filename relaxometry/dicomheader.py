@@ -61,6 +61,8 @@ TAGS = {
 }
 _MHZ_PER_T = 42.5775
 _AGAIN = "export the scan again, or move the file away"
+_SHORTEST = 1.0  # ms, of a repetition or an inversion
+_MILLISECONDS = "milliseconds, as DICOM has them"
 _MOST_TOLD = 40  # characters of a value in a message
 _COMPONENTS = {"M": "M", "R": "R", "I": "I", "P": "P"} | {
     "MAGNITUDE": "M", "REAL": "R", "IMAGINARY": "I", "PHASE": "P", "PHASE MAP": "P"
@@ -229,10 +231,23 @@ def settings(header: Header) -> tuple[dict[str, float], dict[str, str], dict[str
             hint = hint_by_hand(name)
             faults[name] = header.error(keyword, error.found, "a positive number", hint)
             continue
-        if value is not None:
+        if value is not None and name in ("TI", "TR") and 0 < value < _SHORTEST:
+            faults[name] = _too_short(header, name, value)
+        elif value is not None:
             known[name] = value if name == "FA" else value / 1e3  # DICOM has ms
             origin[name] = header.named(keyword)
+    # An echo time may be as short; but not of a file that has seconds elsewhere.
+    in_seconds = "TR" in faults and faults["TR"].expected == _MILLISECONDS
+    if in_seconds and 0 < known.get("TE", 0) < _SHORTEST / 1e3:
+        origin.pop("TE")
+        faults["TE"] = _too_short(header, "TE", known.pop("TE") * 1e3)
     return known, origin, faults
+
+
+def _too_short(header: Header, name: str, value: float) -> InputError:
+    """What a time is that was written in seconds, most likely."""
+    told = f"{value:.4g} ms is too short"
+    return header.error(KEYWORDS[name], told, _MILLISECONDS, hint_by_hand(name))
 
 
 def component(header: Header) -> tuple[str, str]:

@@ -114,6 +114,33 @@ def test_a_time_that_is_no_number_is_an_error_that_names_it(tmp_path: Path, text
     assert times.tolist() == [0.0127, 0.0254, 0.0381]
 
 
+@pytest.mark.parametrize("name", ["TE", "TI", "TR"])
+def test_times_in_seconds_are_refused_in_words(tmp_path: Path, name: str) -> None:
+    protocol = {
+        "TE": Protocol(TE=[0.0127, 0.0254, 0.0381], TR=0.9),
+        "TI": Protocol(TI=[0.05, 0.4, 0.8], TR=3.0),
+        "TR": Protocol(TR=[0.05, 0.5, 3.0]),
+    }[name]
+    files = write(Series(np.ones((5, 4, 1, 3)), protocol, sequence="SE"), tmp_path)
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        for keyword in ("EchoTime", "InversionTime", "RepetitionTime"):
+            if dataset.get(keyword) is not None:
+                change(file, **{keyword: f"{float(dataset[keyword].value) / 1e3:.9g}"})
+    with pytest.raises(InputError, match="ms is too short; expected milliseconds, as DICOM") as e:
+        read(tmp_path)
+    assert f"--{name.lower()}" in str(e.value)
+    times = {n: getattr(protocol, n) for n in ("TE", "TI", "TR")}
+    given = {n.lower(): [*dict.fromkeys(t)] for n, t in times.items() if t is not None}
+    assert read(tmp_path, **given).protocol.times == pytest.approx(protocol.times)
+
+
+def test_an_ultrashort_echo_time_is_one(tmp_path: Path) -> None:
+    files = write(mese(1), tmp_path)
+    change(files[0], EchoTime="0.008")
+    assert read(tmp_path).protocol.TE[0] == pytest.approx(8e-6)
+
+
 @pytest.mark.parametrize("value", ["", None])
 def test_a_missing_echo_time_is_an_error_that_names_it(tmp_path: Path, value: str | None) -> None:
     files = write(mese(1), tmp_path)
