@@ -20,9 +20,9 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from . import dicomheader, multiframe
-from .codestream import cut_off, size_of
+from .codestream import MOST_OF_RLE, cut_off, holds_rle, size_of
 from .dicomheader import TAGS, Header
-from .dicomparts import UNDEFINED, DicomFile, Items, parsed, unheard
+from .dicomparts import UNDEFINED, DicomFile, Items, known_name, parsed, unheard
 from .errors import InputError
 from .images import Image, LeftOut, vendor_of
 
@@ -62,6 +62,8 @@ _ENCODINGS = {
     uid.JPEG2000Lossless: "JPEG 2000 lossless",
     uid.JPEG2000: "JPEG 2000",  # lossy or not: only its codestream knows
 }
+# No compressed image is larger than this many times its file.
+_MOST_INFLATED = 1000
 _PIXELS = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
@@ -71,12 +73,6 @@ _PIXELS = {
 _OFFSETS, _LENGTHS = 0x7FE00001, 0x7FE00002
 _WANTED = {*TAGS.values(), *multiframe.WANTED, _OFFSETS, _LENGTHS}
 _KEPT = (multiframe.SHARED, multiframe.PER_FRAME)
-
-
-def is_dicom(path: str | Path) -> bool:
-    """Whether a file has the preamble of a DICOM file; nothing else of it is read."""
-    with Path(path).open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def images(path: str | Path) -> list[Image]:
@@ -106,21 +102,22 @@ def images(path: str | Path) -> list[Image]:
             raise InputError(
                 "is an empty file", path=path, hint="copy the scan again, or delete it"
             )
-        if file.read(132)[128:] != b"DICM":
+        if not dicomheader.starts_as_dicom(path):
             raise LeftOut("not a DICOM or NIfTI file", path=path)
+        file.seek(132)
         try:
             meta = read_dataset(file, False, True, stop_when=_behind_meta)
             content, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
         except _GARBLED as error:
             raise _garbled(path, error) from None
         if content not in _READ:
-            raise LeftOut(f"not an MR image ({_known(content)})", path=path)
+            raise LeftOut(f"not an MR image ({known_name(content)})", path=path)
         if syntax == uid.DeflatedExplicitVRLittleEndian:
             # A small file may inflate to any size.
             raise InputError("deflated DICOM is not read", path=path, hint="export uncompressed")
         if syntax not in _ENCODINGS:
             raise InputError(
-                f"the encoding {_known(syntax)} is not read",
+                f"the encoding {known_name(syntax)} is not read",
                 path=path,
                 field="TransferSyntaxUID (0002,0010)",
                 hint="export uncompressed",
@@ -129,7 +126,7 @@ def images(path: str | Path) -> list[Image]:
             file.encoded_as(syntax)
             dataset, groups = parsed(file, _WANTED, kept=_KEPT)
             values = {name: dataset[tag].value for name, tag in TAGS.items() if tag in dataset}
-            header = Header(path, values, 0, syntax.is_compressed)
+            header = Header(path, values, 0, _inflates(syntax))
             if content == _CLASSIC:
                 header = multiframe.classic(header, dataset)
             dicomheader.check_grey(header)
@@ -153,14 +150,17 @@ def _dispensable(header: Header) -> Iterator[None]:
         raise
 
 
-def _known(one: UID) -> str:
-    """Its name in the standard, or its number; what is neither may be anything."""
-    return one.name if one.name != one or one.is_valid else "unknown"
-
-
 def _behind_meta(tag: Any, vr: str | None, length: int) -> bool:
     """Whether the part of a file that says how the rest is written ends here; it is short."""
     return bool(tag.group != 2 or length > 4096)
+
+
+def _inflates(syntax: UID) -> int:
+    """How many times its size in a file a picture may have."""
+    if syntax == uid.RLELossless:
+        return MOST_OF_RLE
+    compressed: bool = syntax.is_compressed
+    return _MOST_INFLATED if compressed else 1
 
 
 def _garbled(path: Path, error: BaseException) -> InputError:
@@ -304,14 +304,20 @@ class _Stored:
 
     def _check(self, file: DicomFile, number: int) -> None:
         """Raise unless a compressed frame is whole and of the size that the header says."""
-        if self.syntax == uid.RLELossless:
-            return
         places = self._places
         stream = get_frame(file, number, number_of_frames=self.frames, extended_offsets=places)
+        columns, rows, _ = self.shape
+        if self.syntax == uid.RLELossless:
+            if not holds_rle(stream, columns * rows, int(self.options["bits_allocated"])):
+                raise self._error("they are cut off or garbled", "copy the scan again")
+            return
         if cut_off(stream):
             raise self._error("they are cut off", "copy the scan again")
-        columns, rows = size_of(stream) or self.shape[:2]
-        if (columns, rows) != self.shape[:2]:
+        size = size_of(stream)
+        if size is None:
+            raise self._error("they are garbled", "copy the scan again")
+        if size != (columns, rows):
+            columns, rows = size
             raise self._error(f"{columns}×{rows} pixels, unlike the header", "export uncompressed")
 
     @cached_property

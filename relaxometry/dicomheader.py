@@ -60,8 +60,10 @@ TAGS = {
     "Philips scale slope": 0x2005100E,
 }
 _MHZ_PER_T = 42.5775
-# No compressed image is larger than this many times its file.
-_MOST_INFLATED = 1000
+_AGAIN = "export the scan again, or move the file away"
+_SHORTEST = 1.0  # ms, of a repetition or an inversion
+_MILLISECONDS = "milliseconds, as DICOM has them"
+_MOST_TOLD = 40  # characters of a value in a message
 _COMPONENTS = {"M": "M", "R": "R", "I": "I", "P": "P"} | {
     "MAGNITUDE": "M", "REAL": "R", "IMAGINARY": "I", "PHASE": "P", "PHASE MAP": "P"
 }  # fmt: skip
@@ -69,8 +71,9 @@ _GE_COMPONENTS = {0: "M", 1: "P", 2: "R", 3: "I"}
 _UNFIT_TYPES = {
     r"LOCALIZER": "a localiser",
     r"MOSAIC": "a mosaic of slices",
-    r"CSA REPORT|SCREEN[ _]?(SAVE|SHOT|CAPTURE)": "a picture of a screen",
-    r"(.*[ _])?MAP|ADC|MPR|MIP|MINIP|PROJECTION IMAGE|SUBTRACTION": "computed from other images",
+    r"CSA REPORT|SCREEN[ _]?(?:SAVE|SHOT|CAPTURE)": "a picture of a screen",
+    r"(?:.*[ _])?(MAP)|ADC|SUBTRACTION": "computed from other images",
+    r"MPR|MIP|MINIP|PROJECTION IMAGE": "computed from other images",
     # Derived pixel contrasts of enhanced files (PS3.3 C.8.16.1.4).
     r"QUANTITY|DIVISION|MAXIMUM|MINIMUM|STD_DEVIATION": "computed from other images",
 }
@@ -81,6 +84,12 @@ _BRUKER_SEQUENCES: dict[str, Sequence_] = {
     r"MGE|FLASH|FISP|GEFC|UTE|ZTE": "GE",
     r"MSME|RARE|SE": "SE",
 }
+
+
+def starts_as_dicom(path: str | Path) -> bool:
+    """Whether a file has the preamble of a DICOM file; nothing else of it is read."""
+    with Path(path).open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +104,8 @@ class Header:
         As the library gives them; keys are those of :data:`TAGS`.
     room : int
         Bytes of the file that may hold pixels.
-    compressed : bool
-        Whether the pixels take less room in the file than in memory.
+    inflates : int
+        How many times their room in the file the pixels may take in memory.
     frame : int or None
         Number of the frame, from 1, where a file has several.
     names : mapping of str to str
@@ -106,7 +115,7 @@ class Header:
     path: Path
     values: Mapping[str, Any]
     room: int
-    compressed: bool = False
+    inflates: int = 1
     frame: int | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     placed: bool = True
@@ -130,6 +139,8 @@ class Header:
         real = all(isinstance(part, (int, float)) and np.isfinite(part) for part in parts)
         if not real or len(parts) != count:
             found = repr(value) if isinstance(value, str) else str(value)
+            if len(found) > _MOST_TOLD:  # a file may state a million numbers
+                found = f"{found[:_MOST_TOLD]}…"
             raise self.error(keyword, found, _numbers(count))
         return np.array(parts, dtype=np.float64)
 
@@ -144,7 +155,11 @@ class Header:
         return values
 
     def error(
-        self, keyword: str, found: str, expected: str = "a number", hint: str = ""
+        self,
+        keyword: str,
+        found: str,
+        expected: str = "a number",
+        hint: str = _AGAIN,
     ) -> InputError:
         """What is wrong with a tag of this file."""
         place = self.named(keyword)
@@ -193,10 +208,11 @@ def shape(header: Header) -> tuple[int, int, int]:
     count = 1 if frames is None else int(frames)
     if min(rows, columns, bits, count) < 1 or (frames or 1) != count:
         found = f"{columns}×{rows} pixels of {bits} bits, {frames or 0:g} frames"
-        raise InputError(found, path=header.path)
-    if rows * columns * count * bits / 8 > header.room * (_MOST_INFLATED * header.compressed or 1):
+        raise InputError(found, path=header.path, hint=_AGAIN)
+    if rows * columns * count * bits / 8 > header.room * header.inflates:
         size = f"{columns}×{rows} pixels of {bits} bits" + (f" × {count} frames" * (count > 1))
-        raise InputError(f"cut off: {size} in {header.room} bytes", path=header.path)
+        found = f"cut off: {size} in {header.room} bytes"
+        raise InputError(found, path=header.path, hint=_AGAIN)
     return columns, rows, count
 
 
@@ -215,10 +231,23 @@ def settings(header: Header) -> tuple[dict[str, float], dict[str, str], dict[str
             hint = hint_by_hand(name)
             faults[name] = header.error(keyword, error.found, "a positive number", hint)
             continue
-        if value is not None:
+        if value is not None and name in ("TI", "TR") and 0 < value < _SHORTEST:
+            faults[name] = _too_short(header, name, value)
+        elif value is not None:
             known[name] = value if name == "FA" else value / 1e3  # DICOM has ms
             origin[name] = header.named(keyword)
+    # An echo time may be as short; but not of a file that has seconds elsewhere.
+    in_seconds = "TR" in faults and faults["TR"].expected == _MILLISECONDS
+    if in_seconds and 0 < known.get("TE", 0) < _SHORTEST / 1e3:
+        origin.pop("TE")
+        faults["TE"] = _too_short(header, "TE", known.pop("TE") * 1e3)
     return known, origin, faults
+
+
+def _too_short(header: Header, name: str, value: float) -> InputError:
+    """What a time is that was written in seconds, most likely."""
+    told = f"{value:.4g} ms is too short"
+    return header.error(KEYWORDS[name], told, _MILLISECONDS, hint_by_hand(name))
 
 
 def component(header: Header) -> tuple[str, str]:
@@ -233,9 +262,10 @@ def component(header: Header) -> tuple[str, str]:
         return _GE_COMPONENTS[ge], f"GE image type {ge} (0043,102F)"
     for word in header.words("ImageType")[2:]:
         # Philips writes M_SE, M_IR, M_FFE; Bruker MAGNITUDE_IMAGE.
-        part = _COMPONENTS.get(word.upper().split("_")[0])
-        if part:
-            return part, f"ImageType {word}"
+        code = word.upper().split("_")[0]
+        if code in _COMPONENTS:
+            ours = re.fullmatch(rf"{_PHILIPS_TYPE}|{code}(_IMAGE)?", word.upper())
+            return _COMPONENTS[code], f"ImageType {word.upper() if ours else code}"
     return "", ""
 
 
@@ -252,8 +282,9 @@ def derived(header: Header) -> str:
     """Why the image is none of a series by its type, whatever else is in its header."""
     for word in header.words("ImageType"):
         for pattern, reason in _UNFIT_TYPES.items():
-            if re.fullmatch(pattern, word.strip().upper()):
-                return f"{reason} (ImageType {word.strip()})"
+            if found := re.fullmatch(pattern, word.upper()):
+                # What stands before MAP may be anything, even who was scanned.
+                return f"{reason} (ImageType {found[found.lastindex or 0]})"
     return ""
 
 
@@ -346,7 +377,9 @@ def affine(header: Header) -> Affine:
     x, y = cosines[:3], cosines[3:]
     if not np.allclose([x @ x, y @ y, x @ y], [1, 1, 0], atol=1e-3):
         raise header.error(
-            "ImageOrientationPatient", str(cosines.tolist()), "two perpendicular unit vectors"
+            "ImageOrientationPatient",
+            " ".join(f"{value:.3g}" for value in cosines),
+            "two perpendicular unit vectors",
         )
     if min(down, along, thickness) <= 0:
         raise header.error(

@@ -79,6 +79,11 @@ def unheard() -> Iterator[None]:
         _silence.leave()
 
 
+def known_name(one: UID) -> str:
+    """Its name in the standard, or its number; what is neither may be anything."""
+    return str(one.name if one.name != one or one.is_valid else "unknown")
+
+
 class DicomFile(io.BufferedReader):
     """A file that never makes room for more bytes than it has, whatever its lengths claim."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .dicomheader import starts_as_dicom
 from .errors import InputError
 from .images import LeftOut, stack_voxels, stacked
 from .mapimage import MAPPED, MapImage
@@ -50,9 +51,8 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
         return _nifti(path, quantity)
     if path.is_dir() or path.name == "2dseq":
         return _bruker(path, quantity)
-    with path.open("rb") as file:
-        if file.read(132)[128:] == b"DICM":
-            return _parametric(path, quantity)
+    if starts_as_dicom(path):
+        return _parametric(path, quantity)
     raise InputError(
         "not a map that can be read",
         path=path,

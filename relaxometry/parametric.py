@@ -7,6 +7,7 @@ unit as codes of DICOM and UCUM, the geometry of the series. Nothing in them is 
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -30,7 +31,7 @@ from pydicom.uid import (
 from pydicom.valuerep import format_number_as_ds
 
 from .dicomheader import LPS_TO_RAS
-from .dicomparts import unheard
+from .dicomparts import known_name, unheard
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, voxel_size
 from .maps import ParameterMaps
@@ -50,6 +51,7 @@ _QUANTITY_OF = {code: symbol for symbol, (code, _) in _CODES.items()}
 # UCUM: what a stored number is multiplied by, to be in s or 1/s.
 _TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _RATES = {"/s": 1.0, "1/s": 1.0, "s-1": 1.0, "Hz": 1.0, "/ms": 1e3, "1/ms": 1e3}
+_OTHERS = dict.fromkeys(("mm2/s", "um2/s", "10-6.mm2/s", "%", "1", "[ppm]"))
 _CREATOR, _GROUP, _AFFINE = "RELAXOMETRY", 0x0099, 0x01
 _SQUARE, _SAME_MM = 1e-4, 1e-3
 _MOST_BYTES = 8 << 30
@@ -144,9 +146,10 @@ def read(path: str | Path) -> tuple[str, NDArray[np.float64], Affine]:
             meta = read_file_meta_info(path)
             content, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
             if content != ParametricMapStorage:
-                raise InputError(f"not a Parametric Map ({content.name})", path=path)
+                raise InputError(f"not a Parametric Map ({known_name(content)})", path=path)
             if syntax.is_deflated or not syntax.is_little_endian:
-                raise InputError(f"{syntax.name} is not read", path=path, hint="export plain DICOM")
+                told = f"{known_name(syntax)} is not read"
+                raise InputError(told, path=path, hint="export plain DICOM")
             dataset = pydicom.dcmread(path, defer_size="1 MB")
             symbol, slope, intercept = _mapping(dataset, path)
             stored = _stored(dataset, path)
@@ -156,7 +159,7 @@ def read(path: str | Path) -> tuple[str, NDArray[np.float64], Affine]:
         except _GARBLED as error:
             # Its words may quote what stands in the file, or who.
             told = f"cannot be read as a Parametric Map ({type(error).__name__})"
-            raise InputError(told, path=path, hint="copy it again") from error
+            raise InputError(told, path=path, hint="copy it again") from None
     value = np.empty((stored.shape[2], stored.shape[1], stored.shape[0]), dtype=np.float64)
     for frame, z in zip(stored, level, strict=True):
         value[:, :, z] = frame.T * slope + intercept
@@ -316,8 +319,11 @@ def _mapping(dataset: Dataset, path: Path) -> tuple[str, float, float]:
         symbol = next((_QUANTITY_OF[code] for code in codes if code in _QUANTITY_OF), None)
         units = _TIMES if symbol in RATE_OF else _RATES
         if symbol is None or unit not in units:
+            # Anything may stand in their place.
+            coded = ", ".join(code for code in codes[:4] if re.fullmatch(r"\d{5,6}", code))
+            told = repr(unit) if unit in _TIMES | _RATES | _OTHERS else "another unit"
             raise InputError(
-                f"a map of {', '.join(codes) or 'an unknown quantity'} in {unit!r:.20}",
+                f"a map of {coded or 'an unknown quantity'} in {told}",
                 path=path,
                 expected="T1, T2, T2*, R1, R2 or R2* in s, ms or 1/s",
             )

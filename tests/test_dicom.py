@@ -18,6 +18,7 @@ from pydicom.uid import (
 )
 
 from relaxometry import dicom
+from relaxometry.dicomheader import starts_as_dicom
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_image
 from relaxometry.images import LeftOut
@@ -113,6 +114,33 @@ def test_a_time_that_is_no_number_is_an_error_that_names_it(tmp_path: Path, text
     assert times.tolist() == [0.0127, 0.0254, 0.0381]
 
 
+@pytest.mark.parametrize("name", ["TE", "TI", "TR"])
+def test_times_in_seconds_are_refused_in_words(tmp_path: Path, name: str) -> None:
+    protocol = {
+        "TE": Protocol(TE=[0.0127, 0.0254, 0.0381], TR=0.9),
+        "TI": Protocol(TI=[0.05, 0.4, 0.8], TR=3.0),
+        "TR": Protocol(TR=[0.05, 0.5, 3.0]),
+    }[name]
+    files = write(Series(np.ones((5, 4, 1, 3)), protocol, sequence="SE"), tmp_path)
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        for keyword in ("EchoTime", "InversionTime", "RepetitionTime"):
+            if dataset.get(keyword) is not None:
+                change(file, **{keyword: f"{float(dataset[keyword].value) / 1e3:.9g}"})
+    with pytest.raises(InputError, match="ms is too short; expected milliseconds, as DICOM") as e:
+        read(tmp_path)
+    assert f"--{name.lower()}" in str(e.value)
+    times = {n: getattr(protocol, n) for n in ("TE", "TI", "TR")}
+    given = {n.lower(): [*dict.fromkeys(t)] for n, t in times.items() if t is not None}
+    assert read(tmp_path, **given).protocol.times == pytest.approx(protocol.times)
+
+
+def test_an_ultrashort_echo_time_is_one(tmp_path: Path) -> None:
+    files = write(mese(1), tmp_path)
+    change(files[0], EchoTime="0.008")
+    assert read(tmp_path).protocol.TE[0] == pytest.approx(8e-6)
+
+
 @pytest.mark.parametrize("value", ["", None])
 def test_a_missing_echo_time_is_an_error_that_names_it(tmp_path: Path, value: str | None) -> None:
     files = write(mese(1), tmp_path)
@@ -144,8 +172,9 @@ def test_a_corrupt_image_is_an_error_that_names_its_file(
 ) -> None:
     files = write(mese(1), tmp_path)
     change(files[2], **tags)
-    with pytest.raises(InputError, match=r"IM_0003.dcm"):
+    with pytest.raises(InputError, match=r"IM_0003.dcm") as caught:
         read(tmp_path)
+    assert caught.value.hint
 
 
 def test_a_file_cut_off_anywhere_is_an_error_and_never_a_crash(tmp_path: Path) -> None:
@@ -313,6 +342,27 @@ def test_what_the_type_of_an_image_says(tmp_path: Path, image_type: list[str], r
     assert bool(image.unfit) is bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("image_type", "told"),
+    [
+        (["DERIVED", "PRIMARY", "JOHN DOE MAP"], "ImageType MAP"),
+        (["ORIGINAL", "PRIMARY", "M_JOHN"], "ImageType M"),
+        (["ORIGINAL", "PRIMARY", "MAGNITUDE_DOE"], "ImageType MAGNITUDE"),
+        (["ORIGINAL", "PRIMARY", "MAGNITUDE_IMAGE"], "ImageType MAGNITUDE_IMAGE"),
+        (["ORIGINAL", "PRIMARY", "M_FFE"], "ImageType M_FFE"),
+    ],
+)
+def test_of_an_images_type_only_known_words_are_told(
+    tmp_path: Path, image_type: list[str], told: str
+) -> None:
+    file = write(mese(1), tmp_path)[0]
+    change(file, ImageType=image_type)
+    (image,) = dicom.images(file)
+    words = [image.origin["signed"], image.problem]
+    assert any(word == told or word.endswith(f"({told})") for word in words)
+    assert not any("JOHN" in word or "DOE" in word for word in words)
+
+
 @pytest.mark.parametrize(("stored", "component"), [(0, "M"), (1, "P"), (2, "R"), (3, "I")])
 def test_what_GE_says_in_its_own_tag(tmp_path: Path, stored: int, component: str) -> None:
     file = write(mese(1), tmp_path)[0]
@@ -371,7 +421,8 @@ def test_what_is_not_an_MR_image_is_left_out(tmp_path: Path) -> None:
             dicom.images(file)
     text = tmp_path / "notes.txt"
     text.write_text("TE 10 ms")
-    assert not dicom.is_dicom(text)
+    assert starts_as_dicom(file)
+    assert not starts_as_dicom(text)
     with pytest.raises(LeftOut):
         dicom.images(text)
 

@@ -18,10 +18,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEG2000, UID, DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import JPEG2000, UID, DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 import relaxometry as rx
 from relaxometry import dicom
+from relaxometry.codestream import size_of
 from relaxometry.dicomparts import unheard
 from relaxometry.errors import InputError
 from relaxometry.folder import read, read_image
@@ -213,6 +214,65 @@ def test_compressed_frames_with_and_without_a_table_of_offsets(tmp_path: Path) -
     assert np.array_equal(read(tmp_path).signal, expected)
 
 
+def test_RLE_of_more_pixels_than_it_can_hold_costs_no_memory(tmp_path: Path) -> None:
+    """A megabyte that claims 300 million pixels: RLE makes 64 bytes of one at most."""
+    file = write(mese(1), tmp_path)[0]
+    compressed(file)
+    dataset = pydicom.dcmread(file)
+    (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([stream + bytes(1_000_000)])
+    dataset.Rows = dataset.Columns = 17_000
+    dataset.save_as(file, enforce_file_format=True)
+    assert peak_bytes(lambda: read_image(file)) < 10e6
+    with pytest.raises(InputError, match="cut off: 17000×17000 pixels"):
+        read_image(file)
+    # A size that the file may have, but its first segment is 50 bytes long.
+    dataset.Rows = dataset.Columns = 5_000
+    dataset.save_as(file, enforce_file_format=True)
+    assert peak_bytes(lambda: read_image(file)) < 10e6
+    with pytest.raises(InputError, match="they are cut off or garbled"):
+        read_image(file)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [(1, 64), (3, 64, 80, 90), (2, 60, 80), (2, 64, 60), (2, 64, 1 << 30), (15, *[64] * 15), (0,)],
+)
+def test_RLE_with_segments_that_cannot_be(tmp_path: Path, head: tuple[int, ...]) -> None:
+    file = write(mese(1), tmp_path)[0]
+    compressed(file)
+    dataset = pydicom.dcmread(file)
+    (stream,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    forged = struct.pack("<16L", *head, *[0] * (16 - len(head)))
+    dataset.PixelData = encapsulate([forged + stream[64:]])
+    dataset.save_as(file, enforce_file_format=True)
+    with pytest.raises(InputError, match="they are cut off or garbled"):
+        read_image(file)
+
+
+def test_a_codestream_says_its_size_behind_fill_bytes() -> None:
+    start, end = b"\xff\xd8", b"\xff\xd9"
+    frame = struct.pack(">2HB2H", 0xFFC3, 11, 16, 7, 5) + b"\1\1\x11\0"
+    table = struct.pack(">2H", 0xFFC4, 4) + b"ab"
+    assert size_of(start + frame + end) == (5, 7)
+    assert size_of(start + table + b"\xff" * 3 + frame + end) == (5, 7)
+    assert size_of(start + b"\0" + frame + end) is None
+    assert size_of(start + table + end) is None
+    assert size_of(b"JOHN" + frame + end) is None
+
+
+def test_a_codestream_of_unknown_size_is_not_decoded(tmp_path: Path) -> None:
+    """Whatever its head says: a decoder takes room for what it finds behind."""
+    file = write(mese(1), tmp_path)[0]
+    dataset = pydicom.dcmread(file)
+    dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
+    dataset.PixelData = encapsulate([b"\xff\xd8" + bytes(30) + b"\xff\xd9"])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(file, enforce_file_format=True)
+    with pytest.raises(InputError, match="they are garbled"):
+        read_image(file)
+
+
 @pytest.mark.parametrize("shorten", [20, 60, 120])
 def test_compressed_frames_that_end_early(tmp_path: Path, shorten: int) -> None:
     compressed(enhanced(tmp_path))
@@ -305,6 +365,22 @@ def test_a_value_longer_than_the_file(tmp_path: Path) -> None:
     assert peak_bytes(lambda: dicom.images(file)) < 5e6
     with pytest.raises(InputError, match=r"4294967280 bytes in \(0008,103E\)"):
         dicom.images(file)
+
+
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "EchoTime", "ImagePositionPatient"])
+def test_a_value_of_a_million_characters_is_not_told_in_full(tmp_path: Path, keyword: str) -> None:
+    file = write(mese(1), tmp_path)[0]
+    dataset = pydicom.dcmread(file)
+    tag = int(dataset[keyword].tag)
+    del dataset[keyword]
+    dataset.save_as(file, enforce_file_format=True)
+    text = b"12\\" * 100_000 + b"12"
+    head = struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, b"UN", 0, len(text))
+    behind = min(int(element.tag) for element in dataset if int(element.tag) > tag)
+    inserted(file, behind, head + text)
+    with pytest.raises(InputError, match=rf"IM_0001.dcm: {keyword}.*…; expected") as caught:
+        read(tmp_path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 250
 
 
 def test_a_deflated_bomb_is_refused_unread(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +304,38 @@ def test_what_cannot_be_a_map_is_refused(written: Path, spoil) -> None:
         parametric.read(written)
     assert str(caught.value).startswith(str(written))
     assert "\n" not in str(caught.value)
+
+
+def test_nothing_of_a_file_is_told_but_what_the_standard_knows(written: Path) -> None:
+    """Of a name in place of a number, or of a unit, and in no traceback either."""
+    content = written.read_bytes()
+    plain, name = b"1.2.840.10008.1.2.1\0", b"JOHN^DOE 1.2.840.999"
+    number = pydicom.uid.ParametricMapStorage.encode()
+    other = b"JOHN^DOE".ljust(len(number))
+
+    def refused() -> str:
+        with pytest.raises(InputError) as caught:
+            parametric.read(written)
+        return "".join(traceback.format_exception(caught.value))
+
+    for old, new in ((plain, name), (number, other)):
+        assert len(old) == len(new)
+        written.write_bytes(content.replace(old, new, 1))
+        assert "DOE" not in refused()
+    written.write_bytes(content)
+    for keyword in ("MeasurementUnitsCodeSequence", "QuantityDefinitionSequence"):
+        dataset = pydicom.dcmread(written)
+        item = mapping(dataset)[keyword].value[0]
+        item = item.get("ConceptCodeSequence", [item])[0]
+        item.CodeValue = "JOHN DOE"
+        dataset.save_as(written)
+        assert "DOE" not in refused()
+        written.write_bytes(content)
+    dataset = pydicom.dcmread(written)
+    del mapping(dataset).RealWorldValueSlope
+    mapping(dataset).add_new("RealWorldValueSlope", "LO", "JOHN DOE")
+    dataset.save_as(written)
+    assert "DOE" not in refused()
 
 
 def test_other_files_are_refused(sample_data: Path, tmp_path: Path, written: Path) -> None:

@@ -11,8 +11,11 @@ import gzip
 import json
 import logging
 import shutil
+import traceback
 import warnings
 import zlib
+from collections.abc import Container
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +42,43 @@ PLANTED: dict[str, Any] = {
     **{"UN": SENTINEL.encode(), "OB": SENTINEL.encode()},
 }
 #: Read as physics or geometry, or needed to be an MR image, or to read text; all else is planted.
+TEXTS = ("CS", "LO", "LT", "SH", "ST", "UC", "UT", "PN")
 PHYSICS = {*TAGS.values(), 0x00080005, 0x00080016}
 #: Of these free text is read, to tell makers and scans apart: it must stay inside.
 FREE_TEXT = {"Manufacturer": SENTINEL, "SeriesDescription": SENTINEL, "SequenceName": SENTINEL}
 
 
-def plant(dataset: Dataset) -> None:
-    """Fill every attribute that is not physics, at the top and one level down."""
-    for tag, (vr, _, _, retired, keyword) in DicomDictionary.items():
+def plant_names(item: Dataset) -> None:
+    """Who, and what somebody typed, in an item of a sequence and in one of the item's own."""
+    within = Dataset()
+    for one in (item, within):
+        one.PatientName, one.PatientID, one.StationName = SENTINEL, SENTINEL, SENTINEL
+        one.PatientBirthDate, one.ImageComments, one.ProtocolName = DATE, SENTINEL, SENTINEL
+    item.ReferencedPatientSequence = [within]
+
+
+@cache
+def planted() -> Dataset:
+    """Every attribute of the dictionary that a file may have, with what is not to be told."""
+    dataset, item = Dataset(), Dataset()
+    plant_names(item)
+    for tag, (vr, *_) in DicomDictionary.items():
         group = tag >> 16
-        if tag in PHYSICS or group in (0, 2, 4, 0x0028, 0x7FE0) or not keyword or retired:
+        # What stands before a file, its pixels, and the groups that frames are described in.
+        if group in (0, 2, 0x7FE0) or tag in (0x52009229, 0x52009230):
             continue
-        if vr in PLANTED:
-            dataset.add_new(tag, vr, PLANTED[vr])
-        elif (
-            vr == "SQ" and group < 0x0048 and keyword.startswith(("Request", "Referenced", "Other"))
-        ):
-            item = Dataset()
-            item.PatientName, item.PatientID, item.StationName = SENTINEL, SENTINEL, SENTINEL
+        if vr == "SQ":
             dataset.add_new(tag, vr, [item])
+        # Of the group that says how pixels are stored only what is text.
+        elif vr in (TEXTS if group == 0x0028 else PLANTED):
+            dataset.add_new(tag, vr, PLANTED[vr])
+    return dataset
+
+
+def plant(dataset: Dataset, needed: Container[int] = PHYSICS, nested: bool = True) -> None:
+    """Fill every attribute that is not physics, retired or not, at the top and one level down."""
+    elements = [e for e in planted() if e.tag not in needed and (nested or e.VR != "SQ")]
+    dataset.update({element.tag: element for element in elements})
     dataset.SpecificCharacterSet = "ISO_IR 192"
     for keyword, text in FREE_TEXT.items():
         setattr(dataset, keyword, text)
@@ -78,12 +99,34 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for file in (folder / "dicom").rglob("*.dcm"):
+            first = file.name == "IM_0001.dcm"
             dataset = pydicom.dcmread(file)
             of_series = dataset.SeriesInstanceUID
-            plant(dataset)
+            plant(dataset, nested=first)  # 900 sequences in every file would take long
             dataset.SeriesInstanceUID = f"{of_series}.{NUMBER}"[-64:].lstrip(".0")
             dataset.save_as(file)
     return folder
+
+
+@pytest.fixture(scope="module")
+def parametric_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Parametric Map with the same in all that is not needed to read it."""
+    pytest.importorskip("highdicom", reason="pip install 'relaxometry[dicom]'")
+    folder = tmp_path_factory.mktemp("map")
+    scan = rx.read(SAMPLE / "dicom" / "t2_mese")
+    file = rx.write_parametric_maps(rx.fit_maps(scan), folder)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(file)
+        groups = (0x52009229, 0x52009230)
+        plant(dataset, {*PHYSICS, *groups, *(e.tag for e in dataset if e.tag.group == 0x0028)})
+        for group in groups:
+            for item in dataset[group].value:
+                for inner in [e for e in item if e.VR == "SQ"]:
+                    plant_names(inner.value[0])
+        dataset.save_as(file)
+    assert file.read_bytes().count(SENTINEL.encode()) > 500
+    return file
 
 
 def told(folder: Path) -> dict[str, bytes]:
@@ -127,13 +170,18 @@ def run(*arguments: object) -> str:
 
 def test_the_plants_are_there(study: Path) -> None:
     """A test that finds nothing must have something to find."""
-    file = next((study / "dicom" / "t2_mese").iterdir())
+    file = study / "dicom" / "t2_mese" / "IM_0001.dcm"
     content = file.read_bytes()
     assert content.count(SENTINEL.encode()) > 500
     assert DATE.encode() in content
     dataset = pydicom.dcmread(file)
     for keyword in ("PatientName", "PatientID", "InstitutionName", "OperatorsName", "StationName"):
         assert dataset[keyword].value == SENTINEL
+    for tag in (0x00081040, 0x00084000, 0x00324000, 0x00041141, 0x00281055):
+        assert tag in dataset, hex(tag)
+    item = dataset.RequestAttributesSequence[0]
+    assert item.PatientName == item.ReferencedPatientSequence[0].PatientName == SENTINEL
+    assert sum(element.VR == "SQ" for element in dataset) > 500
 
 
 def test_no_command_tells(study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -194,6 +242,24 @@ def test_no_garbled_file_tells(study: Path, tmp_path: Path) -> None:
         (tmp_path / f"{k}").write_bytes(broken)
     found = rx.inspect(tmp_path)
     assert_nothing_in(repr(found) + json.dumps(found.to_dict()), "inspect")
+
+
+def test_no_map_tells(parametric_map: Path, tmp_path: Path) -> None:
+    found = rx.read_map(parametric_map)
+    assert found.quantity in ("T2", "R2")
+    assert_nothing_in(repr(found) + found._repr_html_(), "a map")
+    content = parametric_map.read_bytes()
+    rng = np.random.default_rng(0)
+    broken = tmp_path / "T2.dcm"
+    for k in range(12):
+        spoilt = bytearray(content[: rng.integers(140, len(content))] if k % 2 else content)
+        for at in rng.integers(140, len(spoilt), 200):
+            spoilt[at] = rng.integers(256)
+        broken.write_bytes(spoilt)
+        try:
+            rx.read_map(broken)
+        except rx.InputError as error:
+            assert_nothing_in("".join(traceback.format_exception(error)), "an error")
 
 
 def test_no_log_tells(study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
