@@ -165,9 +165,7 @@ def _others(header: Header) -> list[Path]:
     """Files to ask for what visu_pars lacks."""
     path, lacking = header.path, []
     if not header.words("VisuAcqRepetitionTime"):
-        # As the user named it, where that says in which scan it lies.
-        named = len(path.parents) > 2 and ".." not in path.parts
-        lacking += [scan / "acqp" for scan in (path if named else path.resolve()).parents[2:3]]
+        lacking.append(visupars.scan_of(path) / "acqp")
     if not header.words("VisuCoreFrameType"):
         lacking.append(path.with_name("reco"))
     return [file for file in lacking if file.is_file() or dangling(file)]

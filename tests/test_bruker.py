@@ -500,6 +500,22 @@ class TestBroken:
         assert pytest.approx([0.01, 0.02, 0.03]) == series.protocol.TE
         assert (series.signal[:, :, 1, 2] == frames(6)[:, :, 5]).all()
 
+    @pytest.mark.parametrize("value", [-5.0, "five"])
+    def test_what_the_scan_says_wrong_is_told_of_its_file(self, tmp_path, value):
+        acqp = {"ACQ_repetition_time": value}
+        path = msme(tmp_path, without=["VisuAcqRepetitionTime"], acqp=acqp)
+        with pytest.raises(InputError, match=r"acqp: ACQ_repetition_time: .*by hand") as caught:
+            rx.read(path)
+        assert caught.value.path == str(path.parents[2] / "acqp")
+
+    def test_what_the_reconstruction_says_wrong_is_told_of_its_file(self, tmp_path):
+        path = msme(tmp_path, without=["VisuCoreFrameType"])
+        types = {"RECO_image_type": [Word("REAL_IMAGE"), Word("IMAGINARY_IMAGE")]}
+        path.with_name("reco").write_text(jcamp(types))
+        with pytest.raises(InputError, match="RECO_image_type: 2 values for 6 frames") as caught:
+            rx.read(path)
+        assert caught.value.path == str(path.with_name("reco"))
+
     def test_spectra_are_left_out(self, tmp_path):
         path = msme(tmp_path, settings={"VisuCoreDimDesc": [Word("spectroscopic")]})
         with pytest.raises(LeftOut, match="spectra or time courses, no images"):
