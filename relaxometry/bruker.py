@@ -21,9 +21,15 @@ from .visupars import PARAMETERS, Header
 
 _RECORD = re.compile(r"^##\$?(\w+)=", re.MULTILINE)
 _COMMENT = re.compile(r"^\$\$.*\n?", re.MULTILINE)
-_REPEATED = re.compile(r"@(\d+)\*\(")
-# Frames of a scan are counted in thousands; a forged count asks for all the memory there is.
-_MOST_REPEATED = 10**6
+# ParaVision 360 writes equal values once, "@5*(0.5)"; what it repeats holds no other repeat.
+_REPEATED = re.compile(r"@(\d+)\*\(((?:<[^<>@]*>|\([^()@]*\)|[^()<>@])*+)\)")
+_REPEAT = re.compile(r"@\d+\*\(")
+_WORD = re.compile(r"<[^<>]*>|[^\s<]+|<.*")
+_DEEP = re.compile(r"(?:\([^()]*){5}")  # structures hold structures, but not without end
+_WIDE = 1 << 18  # characters of a table whose words are all as wide as its widest
+# Characters that the repeats of a file may be written out to, whatever its images are, and beside
+# many images. A forged count asks for all the memory there is.
+_FEW_REPEATED, _MOST_REPEATED = 1 << 18, 1 << 24
 _LARGEST_TEXT = 64 << 20  # bytes
 _GARBLED = (
     *(InvalidJcampdxFile, JcampdxFileError, JcampdxVersionError),
@@ -145,13 +151,13 @@ def _header(path: Path) -> Header:
             expected="the parameters of the reconstruction",
             hint="copy the whole scan folder, as ParaVision keeps it",
         )
-    header = Header(path, _parameters(stored))
+    header = Header(path, _parameters(stored, path))
     if not visupars.is_spatial(header):
         raise LeftOut("spectra or time courses, no images", path=path)
     extra: dict[str, Any] = {}
     for file in _others(header):
         check_fetched(file)
-        extra |= _parameters(file)
+        extra |= _parameters(file, path)
     return Header(path, extra | dict(header.values))
 
 
@@ -159,17 +165,17 @@ def _others(header: Header) -> list[Path]:
     """Files to ask for what visu_pars lacks."""
     path, lacking = header.path, []
     if not header.words("VisuAcqRepetitionTime"):
-        # As the user named it, where that says in which scan it lies.
-        named = len(path.parents) > 2 and ".." not in path.parts
-        lacking += [scan / "acqp" for scan in (path if named else path.resolve()).parents[2:3]]
+        lacking.append(visupars.scan_of(path) / "acqp")
     if not header.words("VisuCoreFrameType"):
         lacking.append(path.with_name("reco"))
     return [file for file in lacking if file.is_file() or dangling(file)]
 
 
-def _parameters(file: Path) -> dict[str, Any]:
+def _parameters(file: Path, images: Path) -> dict[str, Any]:
     """The parameters of a file that are on the allow-list; nothing else of it is parsed."""
     try:
+        # Each frame has a few values and hundreds of voxels: repeats stay below those.
+        room = min(max(images.stat().st_size, _FEW_REPEATED), _MOST_REPEATED)
         if file.stat().st_size > _LARGEST_TEXT:
             raise InputError("too large to be a list of parameters", path=file)
         # ParaVision before 360 wrote names of people in whatever encoding its console had.
@@ -185,9 +191,18 @@ def _parameters(file: Path) -> dict[str, Any]:
         name, body = record[1], text[record.start() : end].split("\n##")[0].rstrip()
         if name not in PARAMETERS:
             continue
-        if any(int(times) > _MOST_REPEATED for times in _REPEATED.findall(body)):
+        repeats = [(int(times[:20]), value) for times, value in _REPEATED.findall(body)]
+        room -= sum(times * (len(value) + 1) for times, value in repeats)
+        if room < 0:
             raise InputError("more values than a scan can have", path=file, field=name)
+        if len(repeats) < len(_REPEAT.findall(body)):
+            raise InputError("repeats within repeats", path=file, field=name, expected="@5*(0.5)")
+        words = _WORD.findall(re.sub(r"\r?\n", "", body))
+        count = len(words) + sum(times for times, _ in repeats)
+        widest = max(map(len, words))
         try:
+            if _DEEP.search(body) or count * widest > max(_WIDE, 64 * count):
+                raise InvalidJcampdxFile("it would take the memory of all there is")
             _, parameter = JCAMPDX.handle_jcampdx_line(body, None)
             values[name] = parameter.value
         except _GARBLED:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine
 from .images import Image, vendor_of
+from .recall import Recall
 from .sidecar import Name, Sidecar
 from .standins import check_fetched
 
@@ -284,7 +285,9 @@ def _opened(path: Path) -> _File:
         raise InputError("no such file", path=path)
     header = _header(path, compressed)
     shape, offset, dtype = _shape(header, path), _offset(header, path), _dtype(header, path)
-    if offset + math.prod(shape) * dtype.itemsize > _size(path, compressed):
+    if offset + math.prod(shape) * dtype.itemsize > (
+        _unpacked_size(path) if compressed else path.stat().st_size
+    ):
         raise InputError(
             f"the header speaks of {'×'.join(map(str, shape))} voxels, the file is too short",
             path=path,
@@ -306,15 +309,17 @@ def _is_compressed(path: Path) -> bool:
     return name.endswith(".gz")
 
 
-def _size(path: Path, compressed: bool) -> int:
-    """Bytes in the file, unpacked; unpacking all of it once also tests its checksum."""
-    if not compressed:
-        return path.stat().st_size
+def _unpack(path: Path) -> int:
+    """Bytes in a gzip file, unpacked; unpacking all of it once also tests its checksum."""
     try:
         with gzip.open(path) as stream:
             return sum(len(chunk) for chunk in iter(partial(stream.read, _CHUNK), b""))
     except _UNREADABLE as error:
         raise _damaged(path, error) from error
+
+
+# Who inspects a folder reads it next.
+_unpacked_size = Recall(_unpack)
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

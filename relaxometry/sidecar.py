@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .images import hint_by_hand
+from .recall import Recall
 from .series import Sequence_
 from .standins import check_fetched, dangling
 from .units import LONGEST
@@ -35,6 +37,8 @@ _READ = frozenset(
         *("SeriesNumber", "Units"),
     )
 )
+# Echoes of protons fade within seconds. A train of 1 … 6 ms, written as if in seconds, shows here.
+_LONGEST = {**LONGEST, "TE": 2.0}
 _COMPONENTS = {
     **dict.fromkeys(("M", "MAG", "MAGNITUDE"), "M"),
     **dict.fromkeys(("P", "PH", "PHASE"), "P"),
@@ -155,15 +159,28 @@ class Sidecar:
         settings: dict[str, list[float]] = {}
         origin: dict[str, str] = {}
         faults: dict[str, InputError] = {}
+        used: dict[str, str] = {}
         for symbol, keys in _KEYS.items():
             key = next((key for key in keys if self._value(key) is not None), None)
             if key is None:
                 continue
+            used[symbol] = key
             try:
-                settings[symbol] = self._numbers(key, n, LONGEST[symbol])
-                origin[symbol] = f"{key} (sidecar)"
+                settings[symbol] = self._numbers(key, n, _LONGEST[symbol])
+                origin[symbol] = self._said(key)
             except InputError as error:
                 faults[symbol] = error
+        for te, tr in zip(settings.get("TE", ()), settings.get("TR", ()), strict=False):
+            if 0 < tr < te:
+                faults["TE"] = InputError(
+                    f"{te:g} s is longer than {used['TR']}, {tr:g} s",
+                    path=self.fields[used["TE"]][1],
+                    field=used["TE"],
+                    expected="both in seconds",
+                    hint=hint_by_hand("TE"),
+                )
+                del settings["TE"], origin["TE"]
+                break
         nothing_varies = all(len(set(values)) == 1 for values in settings.values())
         if n > 1 and nothing_varies and "TI" in settings:
             del settings["TI"]
@@ -186,9 +203,9 @@ class Sidecar:
         image_type = _listed(self._value("ImageType"))
         words = [
             (part, f"part-{part}"),
-            (self._value("ComplexImageComponent"), "ComplexImageComponent (sidecar)"),
+            (self._value("ComplexImageComponent"), self._said("ComplexImageComponent")),
             # The first two say ORIGINAL or DERIVED, PRIMARY or SECONDARY.
-            *((word, f"ImageType {word} (sidecar)") for word in image_type[2:]),
+            *((word, self._said("ImageType", f" {word}")) for word in image_type[2:]),
         ]
         if self.fields:  # of dcm2niix; without its sidecar "_ph" may stand for anything
             mark = self.name.component
@@ -226,6 +243,10 @@ class Sidecar:
         """The first of these fields that is text; empty if none is."""
         return next((v for key in keys if isinstance(v := self._value(key), str)), "")
 
+    def _said(self, key: str, what: str = "") -> str:
+        """A key, what it says, and the name of the sidecar that has it."""
+        return f"{key}{what} ({self.fields[key][1].name})" if key in self.fields else key
+
     def _value(self, key: str) -> Any:
         return self.fields.get(key, (None,))[0]
 
@@ -252,7 +273,7 @@ class Sidecar:
                     path=sidecar,
                     field=key,
                     expected="seconds",
-                    hint="divide by 1000",
+                    hint="divide by 1000, or give the values by hand",
                 )
         return list(values)
 
@@ -263,16 +284,27 @@ def _applying(path: Path, name: Name) -> list[Path]:
     inherited: list[Path] = []
     for folder in _levels(path.parent) if name.is_bids else []:
         level = [
-            other
-            for other in sorted(folder.glob("*.json"))
-            if (its := Name.of(other)).suffix == name.suffix
-            and its.entities.items() <= name.entities.items()
+            (len(entities), file)
+            for file, entities in _sidecars(folder).get(name.suffix, ())
+            if entities <= name.entities.items()
         ]
-        level.sort(key=lambda other: len(Name.of(other).entities))
-        inherited = level + inherited
+        inherited = [folder / file for _, file in sorted(level)] + inherited
     applying = inherited if own in inherited else [*inherited, own]
     # A folder may bear any name. A link to nothing has settings, that nobody has fetched.
     return [sidecar for sidecar in applying if sidecar.is_file() or dangling(sidecar)]
+
+
+def _listing(folder: Path) -> dict[str, list[tuple[str, Set[tuple[str, str]]]]]:
+    """The names of a folder's JSON files and their entities, by suffix."""
+    by_suffix: dict[str, list[tuple[str, Set[tuple[str, str]]]]] = {}
+    for file in folder.glob("*.json"):
+        its = Name.of(file)
+        by_suffix.setdefault(its.suffix, []).append((file.name, its.entities.items()))
+    return by_suffix
+
+
+# Every image of a folder asks for it.
+_sidecars = Recall(_listing)
 
 
 def _levels(folder: Path) -> list[Path]:

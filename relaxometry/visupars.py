@@ -130,8 +130,10 @@ class Header:
         return None if numbers is None else float(numbers[0])
 
     def error(self, name: str, found: str, expected: str = "", hint: str = "") -> InputError:
-        """What is wrong with a parameter of this reconstruction."""
-        path = self.path.with_name("visu_pars")
+        """What is wrong with a parameter of this reconstruction, and in which of its files."""
+        path = self.path.with_name("reco" if name.startswith("RECO_") else "visu_pars")
+        if name.startswith("ACQ_"):
+            path = scan_of(self.path) / "acqp"
         return InputError(found, path=path, field=name, expected=expected, hint=hint)
 
     @property
@@ -209,6 +211,14 @@ class Header:
         return [words[row] for row in self.of_frames(name, len(words))]
 
 
+def scan_of(path: Path) -> Path:
+    """The folder of the scan that a ``2dseq`` file is reconstructed from."""
+    # As the user named it, where that says in which scan it lies.
+    named = len(path.parents) > 2 and ".." not in path.parts
+    above = (path if named else path.resolve()).parents
+    return above[min(2, len(above) - 1)]
+
+
 def _flat(value: Any) -> list[Any]:
     """What a value holds, one after another, however deep its lists are."""
     if not isinstance(value, (list, np.ndarray)):
@@ -278,18 +288,20 @@ def settings(
     known: list[dict[str, float]] = [{} for _ in range(header.frames)]
     origin: dict[str, str] = {}
     faults: dict[str, InputError] = {}
-    for symbol, name in _SETTINGS.items():
+    for symbol, usual in _SETTINGS.items():
+        name = usual
         try:
             values, source = header.per_frame(name), f"{name} (visu_pars)"
             if values is None and symbol == "TR":
-                values, source = _tr_of_scanner(header), "ACQ_repetition_time (acqp)"
+                name = "ACQ_repetition_time"
+                values, source = _tr_of_scanner(header), f"{name} (acqp)"
             if values is None or (symbol == "TI" and not values.any()):  # 0: nothing is inverted
                 continue
             if (values < 0).any() or (symbol != "TI" and (values == 0).any()):
                 raise header.error(name, f"{values.min():g}", f"a positive {KEYWORDS[symbol]}")
         except InputError as error:
             faults[symbol] = header.error(
-                name, error.found, error.expected or "", hint_by_hand(symbol)
+                error.field or name, error.found, error.expected or "", hint_by_hand(symbol)
             )
             continue
         origin[symbol] = source

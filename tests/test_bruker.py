@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -289,7 +290,7 @@ class TestVersions:
         )
         file = path.with_name("visu_pars")
         text = file.read_text().replace(
-            "##END=", "##$VisuCoreDataSlope=( 6 )\n@5*(0.5) 0.25\n##END="
+            "##END=", "##$VisuCoreDataSlope=( 6 )\n@2*(0.5) @3*(0.5) 0.25\n##END="
         )
         file.write_text(text)
         assert bruker.images(path)[0].encoding == "ParaVision 360 3.3"
@@ -432,6 +433,8 @@ class TestBroken:
             ("(3, <FG_ECHO>, <>, 0, 1)", "(3, <FG_ECHO>)", "VisuFGOrderDesc: rows of another"),
             ("(3, <FG_ECHO>, <>, 0, 1)", "(x, <FG_ECHO>, <>, 0, 1)", "VisuFGOrderDesc"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "@99999999999*(1.0)", "more values than a scan"),
+            ("1.0 1.0 1.0 1.0 1.0 1.0", "@300*(@300*(@300*(1)))", "repeats within repeats"),
+            ("1.0 1.0 1.0 1.0 1.0 1.0", "@6*(1.0", "Slope: repeats within repeats"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "0 1 1 1 1 1", "VisuCoreDataSlope: 0; expected another"),
             ("1.0 1.0 1.0 1.0 1.0 1.0", "a 1 1 1 1 1", "VisuCoreDataSlope: "),
             ("VisuCoreSize=( 2 )\n4.0 3.0", "VisuCoreSize=(4, (3, 2), 1)", "VisuCoreSize: "),
@@ -442,6 +445,43 @@ class TestBroken:
         path = self.changed(tmp_path, old, new)
         with pytest.raises(InputError, match=words):
             rx.read(path)
+
+    @pytest.mark.parametrize(
+        "forged",
+        ["@50000*(1) " + 3000 * "1", "@50000*(1)" + 3000 * "<", 50 * "(" + "1" + 50 * ")"],
+    )
+    def test_one_word_does_not_widen_a_table(self, tmp_path, forged):
+        path = msme(tmp_path)
+        file = path.with_name("visu_pars")
+        more = f"##$VisuAcqEchoTime=( 63 )\n{forged}\n##END="
+        file.write_text(file.read_text().replace("##END=", more))
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match="VisuAcqEchoTime: cannot be read as JCAMP-DX"):
+                rx.read(path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 64 << 20
+
+    @pytest.mark.parametrize(
+        "forged",
+        ["@1000000*(1.5)", " ".join(["@1000*(1.5)"] * 100), f"@1000*({'0' * 1000})"],
+    )
+    def test_repeats_are_bounded_in_their_sum(self, tmp_path, forged):
+        path = msme(tmp_path)
+        names = ("VisuCoreExtent", "VisuCorePosition", "VisuAcqEchoTime", "VisuCoreDataOffs")
+        file = path.with_name("visu_pars")
+        more = "".join(f"##${name}=( 63 )\n{forged}\n" for name in names)
+        file.write_text(file.read_text().replace("##END=", f"{more}##END="))
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match=r"visu_pars: Visu.*: more values than a scan can"):
+                rx.read(path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 64 << 20
 
     @pytest.mark.parametrize(
         ("settings", "words"),
@@ -459,6 +499,22 @@ class TestBroken:
         series = rx.read(path, te=[0.01, 0.02, 0.03], tr=[3.0])
         assert pytest.approx([0.01, 0.02, 0.03]) == series.protocol.TE
         assert (series.signal[:, :, 1, 2] == frames(6)[:, :, 5]).all()
+
+    @pytest.mark.parametrize("value", [-5.0, "five"])
+    def test_what_the_scan_says_wrong_is_told_of_its_file(self, tmp_path, value):
+        acqp = {"ACQ_repetition_time": value}
+        path = msme(tmp_path, without=["VisuAcqRepetitionTime"], acqp=acqp)
+        with pytest.raises(InputError, match=r"acqp: ACQ_repetition_time: .*by hand") as caught:
+            rx.read(path)
+        assert caught.value.path == str(path.parents[2] / "acqp")
+
+    def test_what_the_reconstruction_says_wrong_is_told_of_its_file(self, tmp_path):
+        path = msme(tmp_path, without=["VisuCoreFrameType"])
+        types = {"RECO_image_type": [Word("REAL_IMAGE"), Word("IMAGINARY_IMAGE")]}
+        path.with_name("reco").write_text(jcamp(types))
+        with pytest.raises(InputError, match="RECO_image_type: 2 values for 6 frames") as caught:
+            rx.read(path)
+        assert caught.value.path == str(path.with_name("reco"))
 
     def test_spectra_are_left_out(self, tmp_path):
         path = msme(tmp_path, settings={"VisuCoreDimDesc": [Word("spectroscopic")]})

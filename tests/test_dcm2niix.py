@@ -125,7 +125,7 @@ def test_a_file_of_four_dimensions_with_lists(tmp_path: Path, kind: str, sidecar
     [
         (SE | {"EchoTime": [0.01, 0.01, 0.02]}, "2 images of .*TE 10 ms.*never taken silently"),
         (SE | {"EchoTime": [0.01, 0.02, 0.03], "RepetitionTime": [1, 2, 3]}, "TE and TR vary toge"),
-        (SE | {"EchoTime": [10, 20, 30]}, r"EchoTime: 20 s is too long.*milliseconds"),
+        (SE | {"EchoTime": [10, 20, 30]}, r"EchoTime: 10 s is too long.*milliseconds"),
         (SE | {"InversionTime": 0.1}, r"one InversionTime for 3 volumes.*--ti"),
         (SE, r"nothing varies: 3 images at TE 10 ms, TR 3000 ms.*--te"),
     ],

@@ -235,13 +235,18 @@ def test_sidecars_are_inherited_and_the_deepest_wins(tmp_path: Path) -> None:
     put("set/sub-01/anat/sub-01_echo-1_MESE.json", {"EchoTime": 0.01})
     put("set/sub-01/anat/sub-01_echo-2_MESE.json", {"EchoTime": 0.02, "RepetitionTime": 3})
     put("set/sub-01/anat/sub-02_MESE.json", {"FlipAngle": 1})
-    settings = []
+    settings, origin = [], []
     for echo in (1, 2):
         path = tmp_path / f"set/sub-01/anat/sub-01_echo-{echo}_MESE.nii.gz"
         (image,) = nifti.images(save(path, voxels(4, 3, 1)))
         assert (image.field_T, image.vendor) == (3.0, "Bruker")
         settings.append(image.settings)
+        origin.append(image.origin["TR"])
     assert settings == [{"TE": 0.01, "TR": 2.0}, {"TE": 0.02, "TR": 3.0}]
+    assert origin == [
+        "RepetitionTime (sub-01_MESE.json)",
+        "RepetitionTime (sub-01_echo-2_MESE.json)",
+    ]
 
 
 def test_inheritance_reaches_above_a_relative_path(
@@ -259,6 +264,11 @@ def test_inheritance_reaches_above_a_relative_path(
     [
         ({"EchoTime": 12.7}, "milliseconds"),
         ({"EchoTime": [5, 10, 15]}, "milliseconds"),
+        ({"EchoTime": [1, 2, 3]}, "EchoTime: 3 s is too long, it looks like milliseconds"),
+        (
+            {"EchoTime": [0.5, 1, 1.5], "RepetitionTime": 1},
+            "EchoTime: 1.5 s is longer than RepetitionTime, 1 s; expected both in seconds",
+        ),
         ({"InversionTime": [100, 200, 400]}, "milliseconds"),
         ({"RepetitionTime": 2000}, "milliseconds"),
         ({"EchoTime": "0.01"}, "expected a number"),

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -17,6 +18,8 @@ import pytest
 
 import relaxometry as rx
 from relaxometry import standins
+
+from .paravision import frames, write_scan
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data" / "dicom" / "t1_ir" / "IM_0001.dcm"
 MOST = 64 << 20  # bytes that a broken file of a few 100 kB may make us take
@@ -42,11 +45,25 @@ def archive() -> tuple[str, bytes]:
     return "scan.zip", stream.getvalue()
 
 
+def bruker() -> tuple[str, bytes]:
+    """The parameters of a reconstruction; what lies beside them is the same every time."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = paravision(Path(folder)).with_name("visu_pars")
+        return str(file.relative_to(folder)), file.read_bytes()
+
+
+def paravision(folder: Path) -> Path:
+    echoes = (3, "FG_ECHO", "", ["VisuAcqEchoTime"])
+    settings = {"VisuAcqEchoTime": [10.0, 20.0, 30.0], "VisuAcqRepetitionTime": [3000.0]}
+    return write_scan(folder, 7, frames(3), [echoes], settings)
+
+
 FILES: dict[str, Callable[[], tuple[str, bytes]]] = {
     "DICOM": dicom,
     "NIfTI": lambda: nifti(False),
     "NIfTI, gzip": lambda: nifti(True),
     "zip": archive,
+    "Bruker": bruker,
 }
 
 
@@ -88,6 +105,8 @@ def test_damaged_files_are_told_of_or_read(kind: str, tmp_path: Path) -> None:
     for k in range(250):
         folder = tmp_path / str(k)
         folder.mkdir()
+        if kind == "Bruker":
+            paravision(folder)
         (folder / name).write_bytes(damaged(content, rng))
         for path in (folder, folder / name):
             found = rx.inspect(path)
@@ -99,9 +118,11 @@ def test_damaged_files_are_told_of_or_read(kind: str, tmp_path: Path) -> None:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("kind", ["DICOM", "NIfTI"])
+@pytest.mark.parametrize("kind", ["DICOM", "NIfTI", "Bruker"])
 def test_damaged_files_take_no_more_memory_than_they_deserve(kind: str, tmp_path: Path) -> None:
     name, content = FILES[kind]()
+    if kind == "Bruker":
+        paravision(tmp_path)
     rng = np.random.default_rng(8)
     tracemalloc.start()
     try:
