@@ -37,6 +37,7 @@ TAGS = {
     "SpacingBetweenSlices": 0x00180088,
     "SoftwareVersions": 0x00181020,
     "FlipAngle": 0x00181314,
+    "SOPInstanceUID": 0x00080018,
     "SeriesInstanceUID": 0x0020000E,
     "SeriesNumber": 0x00200011,
     "InstanceNumber": 0x00200013,
@@ -346,8 +347,8 @@ def scaling(header: Header) -> tuple[float, float, float | None]:
     scale = header.number("Philips scale slope")
     if scale is None:
         return slope, intercept, stated
-    if scale == 0:
-        raise header.error("Philips scale slope", "0", "another number than 0")
+    if scale <= 0:
+        raise header.error("Philips scale slope", f"{scale:g}", "a positive number")
     return 1 / scale, intercept / (slope * scale), None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .archive import inside, is_archive, renamed, unpacked
+from .dicomheader import starts_as_dicom
 from .errors import InputError
 from .geometry import Affine
 from .images import Image, LeftOut, stack_voxels, stacked
 from .plan import Repeats, Times, load
 from .polarity import Polarity
+from .recall import Recall
 from .scans import Scan, scans
 from .series import Protocol, Series, kind_of, range_text
+from .standins import check_fetched
 from .units import seconds
 from .visupars import in_study
-
-# What DICOM files hold, by name and time of change: who inspects a folder reads it next.
-_known: dict[tuple[object, ...], Sequence[Image] | InputError] = {}
-_MOST_KNOWN = 1 << 16
-_SETTLED = 2.0  # s: a file may change once more within one tick of the file system's clock
 
 
 def read(
@@ -216,8 +213,7 @@ def _is_image(file: Path) -> bool:
     if file.name.lower().endswith((".nii", ".nii.gz", ".dcm")):
         return True
     try:
-        with file.open("rb") as opened:
-            return opened.read(132)[128:] == b"DICM"
+        return starts_as_dicom(file)
     except OSError:
         return True  # to be reported by the reader
 
@@ -231,6 +227,7 @@ def _images(file: Path) -> list[Image]:
     """The images of one file, by the reader of its format, which is imported when needed."""
     if file.exists() and not file.is_file():
         raise InputError("neither a file nor a folder", path=file, hint="move it away")
+    check_fetched(file)
     if file.name.lower().endswith((".nii", ".nii.gz")):
         from . import nifti
 
@@ -251,30 +248,26 @@ def _images(file: Path) -> list[Image]:
     if is_archive(file):
         raise LeftOut("a zip archive: not searched; give it as the path itself", path=file)
     try:
-        return list(_remembered(file))
+        found = _remembered(file)
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", path=file) from None
-
-
-def _remembered(file: Path) -> Sequence[Image]:
-    """The images of a DICOM file, which is read again only if it has changed since."""
-    from . import dicom
-
-    facts = file.stat()
-    mark = str(file), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-    found = _known.get(mark)
-    if found is None:
-        try:
-            found = dicom.images(file)
-        except InputError as error:
-            found = error
-        if time.time() - facts.st_ctime > _SETTLED:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[mark] = found
     if isinstance(found, InputError):
         raise found.with_traceback(None)
     return found
+
+
+def _dicom(file: Path) -> list[Image] | InputError:
+    """The images of a DICOM file, or why there are none."""
+    from . import dicom
+
+    try:
+        return dicom.images(file)
+    except InputError as error:
+        return error
+
+
+# Who inspects a folder reads it next.
+_remembered = Recall(_dicom)
 
 
 def _in_s(name: str, values: Sequence[float | str]) -> list[float]:

@@ -414,8 +414,9 @@ def _check_gain(images: Sequence[Image]) -> None:
         found,
         path=next(image.file for image in images if image.gain is not None),
         field="scale slope (2005,100E)",
-        expected="Philips' private scale slope, without which the images cannot be compared",
-        hint="export again and keep private tags",
+        expected="Philips' private scale slope, or a maker that has none: without, images of "
+        "different slopes cannot be compared",
+        hint="export again, and keep Manufacturer and private tags",
     )
 
 

@@ -24,7 +24,7 @@ class Recall(Generic[Answer]):
 
     def __init__(self, ask: Callable[[Path], Answer]) -> None:
         self._ask = ask
-        self._known: dict[tuple[object, ...], Answer] = {}
+        self._known: dict[tuple[object, ...], tuple[Answer]] = {}
 
     def __call__(self, path: Path) -> Answer:
         facts = path.stat()  # before it is asked: a change meanwhile makes another key
@@ -32,11 +32,12 @@ class Recall(Generic[Answer]):
             *(str(path), facts.st_dev, facts.st_ino, facts.st_size),
             *(facts.st_mtime_ns, facts.st_ctime_ns),
         )
-        if mark in self._known:
-            return self._known[mark]
+        known = self._known.get(mark)  # once: another thread may forget it meanwhile
+        if known is not None:
+            return known[0]
         answer = self._ask(path)
         if time.time() - max(facts.st_mtime, facts.st_ctime) >= _SETTLED:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[mark] = answer
+            self._known[mark] = (answer,)
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -143,6 +144,11 @@ def test_a_missing_slice_and_a_doubled_file_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "scan"
     files = write(MESE, folder, 1)
     shutil.copy(files[2], folder / "copy.dcm")
+    with pytest.raises(InputError, match=r"the same image as IM_0003.dcm"):
+        read(folder)
+    again = pydicom.dcmread(files[2])
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    again.save_as(folder / "copy.dcm")
     with pytest.raises(InputError, match=r"2 images of slice 1 .*TE 20 ms: .*IM_0003.dcm"):
         read(folder)
     (folder / "copy.dcm").unlink()
@@ -290,3 +296,52 @@ def test_an_empty_file_is_an_image_that_was_lost(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"IM_0001.dcm: is an empty file; copy the scan again"):
         read(tmp_path / "scan")
     assert "IM_0001.dcm: is an empty file" in repr(inspect(tmp_path / "scan"))
+
+
+def test_a_copy_is_no_repeat(tmp_path: Path) -> None:
+    files = write(MESE, tmp_path / "scan", 1)
+    shutil.copy(files[2], tmp_path / "scan" / "copy")
+    for repeats in (None, "mean", "separate"):
+        with pytest.raises(
+            InputError, match=r"the same image as (copy|IM_0003.dcm); expected each"
+        ):
+            read(tmp_path / "scan", repeats=repeats)
+
+
+def test_a_pointer_in_an_image_s_place_is_an_image_lost(tmp_path: Path) -> None:
+    files = write(MESE, tmp_path / "scan", 1)
+    files[2].write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match=r"IM_0003.dcm: a Git LFS pointer .* git lfs pull"):
+        read(tmp_path / "scan")
+    assert list(inspect(tmp_path / "scan").unreadable) == ["IM_0003.dcm"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    write(MESE, tmp_path / "scan", 1)
+    os.mkfifo(tmp_path / "scan" / "pipe")
+    found = inspect(tmp_path / "scan")
+    assert found.unreadable["pipe"].startswith("neither a file nor a folder")
+    assert [row.kind for row in found.rows] == ["MESE"]
+
+
+@pytest.mark.real_data
+def test_philips_without_its_scale_is_not_compared_across_acquisitions(
+    real_data: Path, tmp_path: Path
+) -> None:
+    """Three TIs whose RescaleSlope happens to be the same, and whose scale slopes differ."""
+    folder = real_data / "system_phantom" / "philips_1p5T" / "T1_plate4"
+    alike = [
+        file
+        for file in folder.iterdir()
+        if round(pydicom.dcmread(file).RescaleSlope, 6) == 1.221001
+    ]
+    assert len(alike) == 3
+    for file in alike:
+        dataset = pydicom.dcmread(file)
+        dataset.remove_private_tags()
+        dataset.save_as(tmp_path / file.name)
+    with pytest.raises(
+        InputError, match=r"scale slope \(2005,100E\): missing in images of several"
+    ):
+        read(tmp_path)
