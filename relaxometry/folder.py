@@ -248,12 +248,12 @@ def _images(file: Path) -> list[Image]:
     if is_archive(file):
         raise LeftOut("a zip archive: not searched; give it as the path itself", path=file)
     try:
-        found = _remembered(file)
+        known = _remembered(file)
     except OSError as error:
         raise InputError(f"cannot be opened ({error.strerror})", path=file) from None
-    if isinstance(found, InputError):
-        raise found.with_traceback(None)
-    return found
+    if isinstance(known, InputError):
+        raise known.with_traceback(None)
+    return known
 
 
 def _dicom(file: Path) -> list[Image] | InputError:
