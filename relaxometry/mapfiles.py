@@ -24,8 +24,8 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
     path : str or Path
         A NIfTI file: one of :func:`write_maps`, or any other with a BIDS name (``…_T2map.nii.gz``)
         or a `quantity`; its sidecar may state ``Units`` (s, ms, 1/s), which are s or 1/s otherwise.
-        Or a DICOM Parametric Map; or Bruker's own fit: its ``2dseq`` file or a folder that holds
-        one.
+        Or a DICOM Parametric Map; or Bruker's own fit (``2dseq``). Or a folder that holds one map
+        of BIDS, or one such fit.
     quantity : {"T1", "T2", "T2star", "R1", "R2", "R2star"}, optional
         What the map shows, where its name does not say so or there are several.
 
@@ -47,6 +47,16 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
         raise InputError(
             f"no map of {quantity!r}", path=path, field="quantity", expected=", ".join(MAPPED)
         )
+    if path.is_dir() and (maps := _in_folder(path, quantity)):
+        if len(maps) > 1:
+            listed = ", ".join(map(str, sorted(m.relative_to(path).as_posix() for m in maps)))
+            raise InputError(
+                f"{len(maps)} maps: {listed}",
+                path=path,
+                expected="one",
+                hint="give the file itself",
+            )
+        path = maps[0]
     if path.name.lower().endswith((".nii", ".nii.gz")) and not path.is_dir():
         return _nifti(path, quantity)
     if path.is_dir() or path.name == "2dseq":
@@ -59,6 +69,18 @@ def read_map(path: str | Path, quantity: str | None = None) -> MapImage:
         expected="NIfTI (.nii, .nii.gz), a DICOM Parametric Map, or a Bruker fit (2dseq)",
         hint="convert it to NIfTI",
     )
+
+
+def _in_folder(folder: Path, quantity: str | None) -> list[Path]:
+    """NIfTI files below a folder that BIDS calls maps of a relaxation time or rate."""
+    found = []
+    for file in folder.rglob("*.nii*"):
+        name = Name.of(file)
+        symbol = _OF_SUFFIX.get(name.suffix)
+        itself = name.entities.get("desc") not in _ABOUT_THE_FIT
+        if symbol and itself and quantity in (None, symbol):
+            found.append(file)
+    return found
 
 
 def _nifti(path: Path, quantity: str | None) -> MapImage:

@@ -159,3 +159,16 @@ class TestWrong:
             rx.MapImage("T2", np.ones((2, 2)), AFFINE)
         with pytest.raises(InputError, match="no map of 'S0'"):
             rx.MapImage("S0", np.ones((2, 2, 2)), AFFINE)
+
+
+def test_the_one_map_of_a_quantity_in_a_folder(tmp_path: Path) -> None:
+    series = rx.Series(
+        1000 * np.exp(-np.arange(1, 9) * 0.01 / np.full((4, 3, 2, 1), 0.05)),
+        rx.Protocol(TE=np.arange(1, 9) * 0.01),
+    )
+    rx.write_maps(rx.fit_maps(series, "t2"), tmp_path)
+    found = rx.read_map(tmp_path, "T2")
+    assert found.quantity == "T2"
+    assert found.value == pytest.approx(np.full((4, 3, 2), 0.05), rel=1e-5)
+    with pytest.raises(InputError, match=r"2 maps: .*R2map.nii.gz, .*T2map.nii.gz; expected one"):
+        rx.read_map(tmp_path)
