@@ -77,6 +77,14 @@ def _load(image: Image, folder: Path, archive: Path) -> NDArray[np.float32]:
         raise error.at(inside(error.path or image.file, folder, archive)) from None
 
 
+def _opened(path: Path) -> zipfile.ZipFile:
+    """An archive, its names in UTF-8, as they mostly are without saying so, or in DOS's code."""
+    try:
+        return zipfile.ZipFile(path, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(path)
+
+
 @cache
 def _home() -> tempfile.TemporaryDirectory[str]:
     """Removed when the program ends."""
@@ -88,7 +96,7 @@ def _unpacked(path: Path, size: int, changed: int) -> Path:
     folder = Path(tempfile.mkdtemp(dir=_home().name))
     done = False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _opened(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             total = sum(member.file_size for member in members)
             if total > max(_MOST_INFLATED * size, _HARMLESS):

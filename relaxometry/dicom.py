@@ -219,6 +219,7 @@ def _image(header: Header, stored: _Stored, encoding: str) -> Image:
         order=(*order, float(number)),
         problem=dicomheader.problem(header),
         faults=faults,
+        placed=header.placed,
         identity=" ".join(header.words("SOPInstanceUID")),
         notes=(_EXCHANGED,) if header.placed and dicomheader.exchanged(header) else (),
         gain=gain,

@@ -73,6 +73,8 @@ class Image:
     field_T : float or None
     vendor, source : str
         Maker of the scanner; ``"DICOM"``, ``"NIfTI"``, ``"Bruker"``.
+    placed : bool
+        Whether its file says where it lies; if not, `affine` means nothing.
     identity : str
         What the scanner calls this image and no other (SOPInstanceUID); never written to results.
     notes : tuple of str
@@ -120,6 +122,7 @@ class Image:
     encoding: str = ""
     notes: tuple[str, ...] = ()
     identity: str = ""
+    placed: bool = True
 
     @property
     def unfit(self) -> str:

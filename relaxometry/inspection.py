@@ -33,7 +33,8 @@ class ScanSummary:
     protocol : Protocol or None
     shape : (int, int, int, int)
         Voxels along x, y, z, and number of settings (images where it is no series).
-    voxel_mm : (float, float, float)
+    voxel_mm : (float, float, float) or None
+        None where the files do not say.
     field_T : float or None
     vendor, source : str
     polarity : str or None
@@ -53,7 +54,7 @@ class ScanSummary:
     kind: str | None
     protocol: Protocol | None
     shape: tuple[int, int, int, int]
-    voxel_mm: tuple[float, float, float]
+    voxel_mm: tuple[float, float, float] | None
     field_T: float | None
     vendor: str
     source: str
@@ -70,7 +71,7 @@ class ScanSummary:
             f"{self.number}: {self.kind or 'not a series'}",
             f"{n} {sweep_text(self.protocol)}" if self.protocol else _counted(n, "image"),
             f"{x}×{y}×{z}",
-            " × ".join(f"{v:.3g}" for v in self.voxel_mm) + " mm",
+            " × ".join(f"{v:.3g}" for v in self.voxel_mm) + " mm" if self.voxel_mm else "",
             "field not stated" if self.field_T is None else f"{self.field_T:.3g} T",
             self.vendor,
             self.encoding or self.source,
@@ -97,7 +98,7 @@ class ScanSummary:
             "swept": protocol.swept if protocol else None,
             **{QUANTITIES[name].column: getattr(protocol, name).tolist() for name in names},
             "shape": list(self.shape[:3]),
-            "voxel_mm": list(self.voxel_mm),
+            "voxel_mm": list(self.voxel_mm) if self.voxel_mm else None,
             "field_T": self.field_T,
             "vendor": self.vendor or None,
             "source": self.source,
@@ -223,7 +224,7 @@ def _summary(number: int, scan: Scan, root: Path) -> ScanSummary:
         kind=kind_of(plan.protocol, first.sequence) if plan else None,
         protocol=plan.protocol if plan else None,
         shape=(*first.shape[:2], slices, len(plan.protocol) if plan else len(scan.images)),
-        voxel_mm=voxel_size(affine),
+        voxel_mm=voxel_size(affine) if first.placed else None,
         field_T=first.field_T,
         vendor=first.vendor,
         source=first.source,

@@ -122,6 +122,17 @@ def test_a_damaged_one(folder: Path) -> None:
         rx.read(path)
 
 
+def test_names_are_read_whether_or_not_they_say_how_they_are_written(folder: Path) -> None:
+    path = zipped(folder, {"n\u00b0 1.txt": b"text", "n\u00b0 2.txt": b"text"})
+    content = bytearray(path.read_bytes())
+    for head, at in ((b"PK\1\2", 8), (b"PK\3\4", 6)):  # the flag for UTF-8, of the first alone
+        name = content.index("n\u00b0 1.txt".encode(), content.index(head))
+        start = content.rindex(head, 0, name)
+        content[start + at + 1] &= ~0x08
+    path.write_bytes(content)
+    assert {"scan.zip/n\u00b0 1.txt", "scan.zip/n\u00b0 2.txt"} <= set(rx.inspect(path).ignored)
+
+
 def test_what_paravision_exports_is_one(folder: Path) -> None:
     path = zipped(folder)
     path = path.rename(path.with_suffix(".PvDatasets"))
