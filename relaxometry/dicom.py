@@ -24,7 +24,7 @@ from .codestream import MOST_OF_RLE, cut_off, holds_rle, size_of
 from .dicomheader import TAGS, Header
 from .dicomparts import UNDEFINED, DicomFile, Items, known_name, parsed, unheard
 from .errors import InputError
-from .images import Image, LeftOut, vendor_of
+from .images import Image, LeftOut
 
 # What pydicom raises on files that are cut off or garbled.
 _GARBLED = (
@@ -212,7 +212,7 @@ def _image(header: Header, stored: _Stored, encoding: str) -> Image:
         component=component,
         sequence=dicomheader.sequence(header),
         field_T=dicomheader.field_T(header),
-        vendor=vendor_of(" ".join(header.words("Manufacturer"))),
+        vendor=dicomheader.maker(header),
         encoding=encoding,
         acquisition=" ".join(header.words("SeriesInstanceUID")),
         name=" ".join(header.words("SeriesDescription")),

@@ -317,13 +317,13 @@ def rank(header: Header, keyword: str) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _maker(header: Header) -> str:
+def maker(header: Header) -> str:
     """The maker of the scanner, also where its name was taken out; empty if nobody can say."""
     stated = " ".join(header.words("Manufacturer"))
     if "philips" in f"{stated} {header['Philips maker']}".lower():
         return "Philips"
-    if maker := vendor_of(stated):
-        return maker
+    if known := vendor_of(stated):
+        return known
     if any(re.fullmatch(_PHILIPS_TYPE, word) for word in header.words("ImageType")):
         return "Philips"
     method = " ".join(header.words("SequenceName"))
@@ -341,9 +341,9 @@ def scaling(header: Header) -> tuple[float, float, float | None]:
     slope, intercept = 1.0 if stated is None else stated, header.number("RescaleIntercept") or 0.0
     if slope == 0:
         raise header.error("RescaleSlope", "0", "another number than 0")
-    maker = _maker(header)
-    if maker != "Philips":
-        return slope, intercept, None if maker else slope
+    made_by = maker(header)
+    if made_by != "Philips":
+        return slope, intercept, None if made_by else slope
     scale = header.number("Philips scale slope")
     if scale is None:
         return slope, intercept, stated

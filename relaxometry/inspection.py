@@ -207,7 +207,8 @@ def _counted(number: int, what: str) -> str:
 
 def _summary(number: int, scan: Scan, root: Path) -> ScanSummary:
     plan, first = scan.plan, scan.images[0]
-    if isinstance(scan.error, Repeated):  # it is a series all the same
+    if isinstance(scan.error, Repeated):
+        # A series all the same; where its repeats are uneven, the problem is told below.
         with suppress(InputError):
             plan = arrange(scan.images, root, repeats="mean")
     level, affine = [0], first.affine

@@ -401,14 +401,15 @@ def _check_copies(cell: Sequence[Image]) -> None:
 
 def _check_gain(images: Sequence[Image]) -> None:
     gains = [image.gain for image in images if image.gain is not None]
-    one_acquisition = len({image.acquisition for image in images}) == 1
-    if not gains or (one_acquisition and len(set(gains)) == 1 and len(gains) == len(images)):
+    # Philips' differs from one acquisition to the next even where RescaleSlope does not.
+    apart = images[0].vendor == "Philips" and len({image.acquisition for image in images}) > 1
+    if not gains or (not apart and len(set(gains)) == 1 and len(gains) == len(images)):
         return
     if len(gains) < len(images):
         found = "missing, while the other images have it"
     elif len(set(gains)) > 1:
         found = f"missing, while RescaleSlope is {min(gains):.6g} to {max(gains):.6g}"
-    else:  # of one acquisition to the next it differs even where RescaleSlope does not
+    else:
         found = "missing in images of several acquisitions"
     raise InputError(
         found,

@@ -93,7 +93,8 @@ def _alongside(image: Image, place: int) -> list[Hashable]:
 
     But for one thing: of another size or place it has the same settings, or else one is missing.
     """
-    name = re.sub(r"\d+", "", image.name)
+    # A file that no scanner named is named by whoever saved it.
+    name = re.sub(r"\d+", "", image.name or Path(image.file).stem)
     kind = Path(image.file).parent, name, image.component, image.sequence, image.source
     return [(*kind, "at", place), (*kind, "with", tuple(sorted(image.settings)))]
 

@@ -345,3 +345,12 @@ def test_philips_without_its_scale_is_not_compared_across_acquisitions(
         InputError, match=r"scale slope \(2005,100E\): missing in images of several"
     ):
         read(tmp_path)
+
+
+def test_an_unknown_maker_is_no_reason_to_refuse_one_scale(tmp_path: Path) -> None:
+    """Each TI an acquisition of its own, the maker's name taken out: one slope for all compares."""
+    for file in write(IR, tmp_path / "scan", 1, apart=True):
+        dataset = pydicom.dcmread(file)
+        dataset.Manufacturer = ""
+        dataset.save_as(file, enforce_file_format=True)
+    assert same(read(tmp_path / "scan"), IR)

@@ -178,6 +178,10 @@ def test_an_image_that_lost_its_setting_is_missed() -> None:
     larger = replace(each(400, TI=400), shape=(8, 3, 1))
     told = [str(scan.error) for scan in scans([*whole, larger], "scan") if len(scan.images) == 3]
     assert "8×3×1 voxels (not 4×3×1 voxels), unlike the images taken with it" in told[0]
+    # Nor is one that nobody named, in a file of another name.
+    bare = [replace(image, name="", file=f"scan/ir_{k}.nii") for k, image in enumerate(whole)]
+    told = scans([*bare, replace(each(400), name="", file="scan/t2w.nii")], "scan")
+    assert any(scan.plan for scan in told)
     # Another scan in the same folder is no part of it.
     other = replace(larger, name="localiser")
     assert any(scan.plan for scan in scans([*whole, other], "scan"))
