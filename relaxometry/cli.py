@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from . import __version__
+from .arguments import angles, in_bytes, on_grid, points, times
 from .errors import InputError, RelaxometryError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from .geometry import Affine
-    from .series import Series
     from .study import StudyResult
 
 OK, QUALITY, USAGE, BAD_INPUT, INTERNAL = 0, 1, 2, 3, 4
@@ -196,24 +193,24 @@ def fit(
         from .parametric import check_writable
 
         check_writable()
-    chosen, memory = None if model is None else as_model(model), _bytes(max_memory)
+    chosen, memory = None if model is None else as_model(model), in_bytes(max_memory)
     if (noise_floor is None) != (sigma is None):
         raise InputError("one without the other", field="--noise-floor, --sigma", expected="both")
     data = read(
         path,
         series=series,
-        te=_times(te, "--te"),
-        ti=_times(ti, "--ti"),
-        tr=_times(tr, "--tr"),
-        fa=_angles(fa),
+        te=times(te, "--te"),
+        ti=times(ti, "--ti"),
+        tr=times(tr, "--tr"),
+        fa=angles(fa),
         polarity=polarity,
         repeats=repeats,
-    ).drop(_points(drop_echoes), drop_reason)
+    ).drop(points(drop_echoes), drop_reason)
     _say(repr(data))
     if mask is None:
         where = above_air(data.root_sum_of_squares())[0]
     else:
-        where = _on_grid(data, mask, *read_labels(mask)) > 0
+        where = on_grid(data, mask, *read_labels(mask)) > 0
     if not where.any():
         found = "no voxel stands out from air" if mask is None else "no voxel of a label above 0"
         raise InputError(
@@ -267,7 +264,7 @@ def report(
     result = analyse(
         study,
         workers=workers,
-        max_memory=_bytes(max_memory),
+        max_memory=in_bytes(max_memory),
         progress=False if _Options.quiet else None,
     )
     _write_report(result, output, force)
@@ -341,63 +338,6 @@ def models() -> None:
     for model in MODELS:
         typer.echo(f"{model.name:{width}}  {model.equation}")
         typer.echo(f"{'':{width}}  {model.time} from a sweep of {model.reads[0]}. {model.source}")
-
-
-def _times(text: str | None, option: str) -> list[float] | None:
-    from .units import seconds
-
-    if text is None:
-        return None
-    try:
-        return [seconds(part) for part in text.split(",")]
-    except InputError as error:
-        raise InputError(error.found, field=option, expected=error.expected) from None
-
-
-def _points(text: str | None) -> list[int]:
-    try:
-        return [] if text is None else [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{text!r}", field="--drop-echoes", expected="numbers from 1") from None
-
-
-def _on_grid(series: Series, path: Path, array: NDArray[Any], affine: Affine) -> NDArray[Any]:
-    """An image (x, y, z), if it lies on the grid of the series."""
-    from .errors import GeometryError
-    from .geometry import same_grid
-
-    if array.shape != series.grid or not same_grid(affine, series.affine):
-        other = "" if array.shape != series.grid else ", with other voxel size, place or direction"
-        raise GeometryError(
-            f"not on the grid of the series: {'×'.join(map(str, array.shape))} voxels{other}",
-            path=path,
-            expected=f"{'×'.join(map(str, series.grid))} voxels at the same place",
-        )
-    return array
-
-
-def _angles(text: str | None) -> list[float] | None:
-    try:
-        return None if text is None else [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{text!r}", field="--fa", expected="degrees, e.g. 5,10,20") from None
-
-
-def _bytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1.0}
-    number = text.strip().upper()
-    for unit, factor in units.items():
-        if number.endswith(unit):
-            number, scale = number[: -len(unit)], factor
-            break
-    else:
-        scale = 1.0
-    try:
-        return int(float(number) * scale)
-    except ValueError:
-        raise InputError(f"{text!r}", field="--max-memory", expected="e.g. 2GB") from None
 
 
 def main() -> None:

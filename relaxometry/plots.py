@@ -1,29 +1,21 @@
-"""Figures for reports and papers: T1 and T2 in ms, a unit on every axis, the same bytes every time.
-
-Colours tell agents apart for colour-blind readers too (Okabe & Ito, 2008); maps use lipari for T1
-and navia for T2, the colour maps recommended for relaxometry (Fuderer et al., MRM 2025).
-"""
+"""Figures for reports and papers: T1 and T2 in ms, a unit on every axis."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
 
+from .canvas import AGENT_COLOURS, ALARM, INK, STYLE, WIDTH, Picture, as_png, as_svg
 from .curvefit import CurveFit
-from .geometry import Affine, shown, voxel_size
-from .maps import ParameterMaps, Status, determined
-from .series import SWEEPABLE, Protocol, Series
+from .maps import Status
+from .pictures import parameter_map, tube_overlay
+from .series import SWEEPABLE, Protocol
 from .tubes import Tubes
 from .units import QUANTITIES, RELAXIVITY_OF
 
@@ -35,189 +27,19 @@ if TYPE_CHECKING:
     from .contrast import Contrast
     from .regression import Relaxivity
 
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.fontsize": 7.5,
-    "legend.title_fontsize": 7.5,
-    "legend.frameon": False,
-    "savefig.dpi": 300,
-    # A name in a sheet may hold a $: it is a name, not a formula.
-    "text.parse_math": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "relaxometry",
-}
-INK, FAINT, ALARM = "#222222", "#8a8a8a", "#D55E00"
-AGENT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+__all__ = [
+    "Picture",
+    "as_png",
+    "as_svg",
+    "contrast_bars",
+    "curve_panel",
+    "parameter_map",
+    "relaxivity_lines",
+    "tube_overlay",
+]
+
 _MARKERS, _DASHES = "osD^v", ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
-_COLOUR_MAPS = {"T1": "lipari", "R1": "lipari", "T2": "navia", "R2": "navia"}
-_NOTHING = "#dcdcdc"  # where there is no value
-_WIDTH, _PICTURE_HEIGHT = 7.2, 2.4  # inches
-_NUMBER_SIZE = 6.5  # points
 _LOG_FROM = 30  # a time axis that spans more than this factor is logarithmic
-
-
-def as_svg(figure: Figure) -> bytes:
-    """The figure as SVG, without a date."""
-    return _written(figure, "svg", {"Date": None, "Creator": None})
-
-
-def as_png(figure: Figure) -> bytes:
-    """The figure as PNG, 300 dots per inch."""
-    return _written(figure, "png", {"Software": None})
-
-
-@rc_context(STYLE)
-def _written(figure: Figure, kind: Literal["svg", "png"], metadata: dict[str, None]) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format=kind, metadata=metadata)
-    return stream.getvalue()
-
-
-# --- pictures ------------------------------------------------------------------------------------
-
-
-@rc_context(STYLE)
-class Picture(Figure):
-    """A figure that Jupyter shows by itself, without pyplot or an inline backend."""
-
-    def _repr_png_(self) -> bytes:
-        return as_png(self)
-
-
-def tube_overlay(series: Series, tubes: Tubes) -> Figure:
-    """Root sum of squares of a series, with the outline of what is measured of each tube.
-
-    The slice with most of the tubes is shown.
-
-    Parameters
-    ----------
-    series : Series
-    tubes : Tubes
-        Carried to the grid of the series.
-    """
-    here = tubes.on(series)
-    z = fullest_slice(here.mask)
-    image = shown(series.root_sum_of_squares()[:, :, z], series.affine)
-    labels = shown(here.labels[:, :, z], series.affine)
-    figure, ax = _picture(image.shape, series.affine)
-    low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
-    ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")
-    borders = _borders(labels)
-    # Dark under light: a line that shows on bright tubes as on dark ones.
-    for colour, width in (("#000000", 1.4), ("#56B4E9", 0.7)):
-        ax.add_patch(PathPatch(borders, fill=False, edgecolor=colour, linewidth=width))
-    pixel = 72 * _PICTURE_HEIGHT / labels.shape[0]  # in points
-    for number in here.numbers:
-        rows, columns = np.nonzero(labels == number)
-        if rows.size:
-            # A number that would hide its tube stands on top of it.
-            beside = (np.ptp(rows) + 1) * pixel < 2 * _NUMBER_SIZE
-            row = rows.min() - 1 if beside else rows.mean()
-            _number(ax, columns.mean(), row, str(number), "bottom" if beside else "center")
-    return figure
-
-
-@rc_context(STYLE)
-def parameter_map(maps: ParameterMaps, name: str, tubes: Tubes | None = None) -> Figure:
-    """A map in the unit people read, with a colour bar; grey where nothing was determined.
-
-    Parameters
-    ----------
-    maps : ParameterMaps
-    name : str
-        Which map, e.g. ``"T2"`` (ms) or ``"R2"`` (s⁻¹).
-    tubes : Tubes, optional
-        What the colours are for: they span the values in the tubes, in the slice with most of them.
-    """
-    from cmcrameri import cm
-
-    quantity = QUANTITIES[name]
-    within = determined(maps.status) if tubes is None else tubes.on(maps.series).mask
-    z = fullest_slice(within)
-    plane = maps[name].value[:, :, z] * quantity.people_factor
-    values = shown(plane, maps.series.affine)
-    colours = getattr(cm, _COLOUR_MAPS.get(name, "batlow")).with_extremes(bad=_NOTHING)
-    low, high = _limits(plane[within[:, :, z]])
-    bar_width = 0.72
-    figure, ax = _picture(values.shape, maps.series.affine, beside=bar_width)
-    drawn = ax.imshow(
-        values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="none"
-    )
-    width = figure.get_figwidth()
-    bar_ax = figure.add_axes((1 - (bar_width - 0.1) / width, 0.04, 0.11 / width, 0.84))
-    known = values[np.isfinite(values)]
-    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max"}
-    ends = (bool((known < low).any()), bool((known > high).any()))
-    bar = figure.colorbar(drawn, cax=bar_ax, extend=beyond.get(ends, "both"))
-    bar.outline.set_linewidth(0)
-    bar_ax.tick_params(labelsize=7.5, length=2, width=0.6)
-    bar_ax.set_title(quantity.label, fontsize=8, pad=6, loc="left")
-    return figure
-
-
-def fullest_slice(mask: NDArray[np.bool_]) -> int:
-    """Index of the slice of an (x, y, z) mask with most voxels; of equals the middle one."""
-    counts = mask.sum(axis=(0, 1))
-    best = np.flatnonzero(counts == counts.max())
-    return int(best[best.size // 2])
-
-
-def _picture(shape: tuple[int, ...], affine: Affine, beside: float = 0.0) -> tuple[Figure, Axes]:
-    """A figure filled by a picture (row, column) in true proportions, with room to its right."""
-    dx, dy, _ = voxel_size(affine)
-    swapped = shown(np.empty((2, 3)), affine).shape == (2, 3)
-    across, down = (dy, dx) if swapped else (dx, dy)
-    width = _PICTURE_HEIGHT * (shape[1] * across) / (shape[0] * down)
-    width = min(max(width, _PICTURE_HEIGHT / 3), 2 * _PICTURE_HEIGHT)
-    figure = Picture(figsize=(width + beside, _PICTURE_HEIGHT))
-    ax = figure.add_axes((0, 0, width / (width + beside), 1))
-    ax.set_axis_off()
-    return figure, ax
-
-
-def _borders(labels: NDArray[Any]) -> Path:
-    """The edges between pixels (row, column) of different labels, as they lie in the picture."""
-    x, y = np.array([0.5, 0.0]), np.array([0.0, 0.5])  # half a pixel
-    below = np.argwhere(labels[1:] != labels[:-1])[:, ::-1] + y
-    beside = np.argwhere(labels[:, 1:] != labels[:, :-1])[:, ::-1] + x
-    edges = np.stack([np.vstack([below - x, beside - y]), np.vstack([below + x, beside + y])], 1)
-    return Path(edges.reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(edges)))
-
-
-def _number(
-    ax: Axes, column: float, row: float, text: str, va: Literal["bottom", "center"]
-) -> None:
-    ax.text(
-        column,
-        row,
-        text,
-        color="white",
-        fontsize=_NUMBER_SIZE,
-        fontweight="bold",
-        ha="center",
-        va=va,
-        path_effects=[withStroke(linewidth=1.6, foreground="black")],
-    )
-
-
-def _limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Ends of the colours: of all values but outliers, from 0 where they reach down near it."""
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(known, [2, 98]))
-    if known.min() >= 0 and low < 0.3 * high:
-        low = 0.0
-    return low, high if high > low else low + max(abs(low), 1.0)
-
-
-# --- curves --------------------------------------------------------------------------------------
 
 
 @rc_context(STYLE)
@@ -234,7 +56,7 @@ def curve_panel(curves: Sequence[CurveFit], tubes: Tubes, flagged: Collection[in
     """
     columns = next((n for n in (4, 5, 6) if len(curves) <= 6 * n), 6)
     rows = math.ceil(len(curves) / columns)
-    figure = Picture(figsize=(_WIDTH, 0.45 + 1.32 * rows), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 0.45 + 1.32 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax in panels.flat:
         ax.tick_params(labelsize=7, length=2.5, width=0.6, color=INK)
@@ -325,7 +147,7 @@ def relaxivity_lines(
     # Where the legend would lie on the lines it goes below the axes.
     crowded = len(table) > 6 or max(map(len, names)) > 14 or falling
     height = 3.1 + (0.17 * len(table) if crowded else 0)
-    figure = Picture(figsize=(_WIDTH / 2 * len(symbols), height), layout="constrained")
+    figure = Picture(figsize=(WIDTH / 2 * len(symbols), height), layout="constrained")
     panels = figure.subplots(1, len(symbols), squeeze=False)
     for ax, symbol in zip(panels.flat, symbols, strict=True):
         lines = {key: fits[symbol] for key, fits in table.lines.items() if symbol in fits}

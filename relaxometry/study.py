@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import pandas as pd
 
 from .agents import REQUIRED, RelaxivityTable, relaxivity
@@ -23,18 +22,19 @@ from .geometry import same_grid
 from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
+from .placing import place_tubes
+from .remarks import not_stated, remarks, undetermined
 from .series import Series
 from .settings import (
     ContrastSettings,
     ScanSettings,
     StudyFacts,
     StudySettings,
-    TubeSettings,
     read_settings,
 )
 from .sheet import read_table
-from .tubes import Tubes, above_air, find_tubes, tubes_from_circles, tubes_from_labels
-from .tubetable import flag_sentence, tube_table
+from .tubes import Tubes, above_air
+from .tubetable import tube_table
 
 # Header and study.toml may round the field differently (1.494 T and 1.5 T are one scanner).
 _FIELD_TOLERANCE = 0.05
@@ -129,7 +129,7 @@ def analyse(
     try:
         series = {name: _to_fit(name, settings.scans[name], one) for name, one in scanned.items()}
         # Sought in all that was scanned: a short T2 may show only in an echo left out of the fit.
-        tubes = _place_tubes(settings.tubes, scanned) if settings.tubes and scanned else {}
+        tubes = place_tubes(settings.tubes, scanned) if settings.tubes and scanned else {}
         B1 = {name: _B1(name, settings.scans[name], one) for name, one in series.items()}
     except InputError as error:
         # What is wrong between files is a matter of the study that brought them together.
@@ -150,7 +150,7 @@ def analyse(
     on = settings.tubes.on if settings.tubes else ""
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
     lines = _relaxivity(table)
-    warnings, failures = _remarks(facts, series, table, lines)
+    warnings, failures = remarks(facts, series, table, lines)
     noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
     return StudyResult(
         facts=facts,
@@ -199,8 +199,8 @@ def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyRe
         relaxivity=lines,
         contrasts=(),
         inputs=(_hashed(path, path.parent),),
-        warnings=tuple(w for w in (*lines.warnings, _not_stated(facts)) if w),
-        failures=_undetermined(lines),
+        warnings=tuple(w for w in (*lines.warnings, not_stated(facts)) if w),
+        failures=undetermined(lines),
     )
 
 
@@ -276,22 +276,6 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
     return facts
 
 
-def _place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[str, Tubes]:
-    on = series[settings.on]
-    if settings.labels is not None:
-        from .nifti import read_labels
-
-        labels, affine = read_labels(settings.labels)
-        tubes = tubes_from_labels(labels, affine, settings.sheet)
-    elif settings.circles is not None:
-        tubes = tubes_from_circles(on, settings.circles, settings.sheet, settings.margin_mm or 0.0)
-    else:
-        # What the study does not say is left to the defaults of `find_tubes`.
-        order = {} if settings.order is None else {"order": settings.order}
-        tubes = find_tubes(on, settings.sheet, margin_mm=settings.margin_mm, **order)
-    return {name: tubes.on(one) for name, one in series.items()}
-
-
 def _contrast(settings: ContrastSettings) -> Contrast:
     from .nifti import read_labels
 
@@ -327,53 +311,6 @@ def _relaxivity(table: pd.DataFrame) -> RelaxivityTable | None:
     if not named.any():
         return None
     return relaxivity(table)
-
-
-def _remarks(
-    facts: StudyFacts,
-    series: Mapping[str, Series],
-    table: pd.DataFrame,
-    lines: RelaxivityTable | None,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Warnings, and quality checks that failed."""
-    warnings: list[str] = []
-    failures: list[str] = []
-    for row in table.to_dict("records"):
-        if not row["exclude"]:
-            warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
-            failures += [
-                f"tube {row['tube']}: {name} could not be determined"
-                for name in series
-                if not np.isfinite(row[f"{name}_s"])
-            ]
-    if lines is None and len(table):
-        warnings.append("no r1 or r2: the sheet names no agent with a concentration above 0")
-    if lines is not None:
-        warnings += lines.warnings
-        warnings.append(_not_stated(facts))
-        failures += _undetermined(lines)
-    return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
-
-
-def _undetermined(lines: RelaxivityTable) -> tuple[str, ...]:
-    return tuple(
-        f"{symbol} of {agent} {condition}".strip() + " could not be determined"
-        for (agent, condition), fits in lines.lines.items()
-        for symbol, fit in fits.items()
-        if not np.isfinite(fit.r.value)
-    )
-
-
-def _not_stated(facts: StudyFacts) -> str:
-    """What a relaxivity must be stated with and is not; empty where all is stated."""
-    stated = {
-        "field strength": facts.field_T,
-        "temperature": facts.temperature_C,
-        "medium": facts.medium,
-        "ion that the concentration counts": facts.concentration_of,
-    }
-    missing = [what for what, value in stated.items() if value in (None, "")]
-    return f"not stated, and part of a relaxivity: {', '.join(missing)}" if missing else ""
 
 
 def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:

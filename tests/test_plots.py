@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from relaxometry import plots
+from relaxometry import canvas, pictures, plots
 from relaxometry.agents import RelaxivityTable, relaxivity
 from relaxometry.contrast import measure_contrast
 from relaxometry.curvefit import fit_curve
@@ -162,9 +162,9 @@ def test_voxels_that_are_not_square_keep_their_proportions() -> None:
 def test_of_several_slices_the_fullest_is_shown() -> None:
     mask = np.zeros((4, 4, 5), dtype=bool)
     mask[1:3, 1:3, 1:4] = True
-    assert plots.fullest_slice(mask) == 2
+    assert pictures.fullest_slice(mask) == 2
     mask[0, 0, 3] = True
-    assert plots.fullest_slice(mask) == 3
+    assert pictures.fullest_slice(mask) == 3
 
 
 def test_curves_pass_through_noiseless_points(tubes: Tubes) -> None:
@@ -261,7 +261,7 @@ def test_every_agent_and_condition_looks_different() -> None:
     looks = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in ax.containers}
     assert len(ax.containers) == 18
     assert len({colour for colour, _ in looks}) == 7
-    assert {c.lines[0].get_color() for c in ax.containers[:2]} == {plots.AGENT_COLOURS[0]}
+    assert {c.lines[0].get_color() for c in ax.containers[:2]} == {canvas.AGENT_COLOURS[0]}
     assert plots.as_svg(figure)
 
 

@@ -1,0 +1,71 @@
+"""What people type after an option, as numbers in the units inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .geometry import Affine
+    from .series import Series
+
+
+def times(text: str | None, option: str) -> list[float] | None:
+    from .units import seconds
+
+    if text is None:
+        return None
+    try:
+        return [seconds(part) for part in text.split(",")]
+    except InputError as error:
+        raise InputError(error.found, field=option, expected=error.expected) from None
+
+
+def points(text: str | None) -> list[int]:
+    try:
+        return [] if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r}", field="--drop-echoes", expected="numbers from 1") from None
+
+
+def on_grid(series: Series, path: Path, array: NDArray[Any], affine: Affine) -> NDArray[Any]:
+    """An image (x, y, z), if it lies on the grid of the series."""
+    from .errors import GeometryError
+    from .geometry import same_grid
+
+    if array.shape != series.grid or not same_grid(affine, series.affine):
+        other = "" if array.shape != series.grid else ", with other voxel size, place or direction"
+        raise GeometryError(
+            f"not on the grid of the series: {'×'.join(map(str, array.shape))} voxels{other}",
+            path=path,
+            expected=f"{'×'.join(map(str, series.grid))} voxels at the same place",
+        )
+    return array
+
+
+def angles(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{text!r}", field="--fa", expected="degrees, e.g. 5,10,20") from None
+
+
+def in_bytes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    units = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1.0}
+    number = text.strip().upper()
+    for unit, factor in units.items():
+        if number.endswith(unit):
+            number, scale = number[: -len(unit)], factor
+            break
+    else:
+        scale = 1.0
+    try:
+        return int(float(number) * scale)
+    except ValueError:
+        raise InputError(f"{text!r}", field="--max-memory", expected="e.g. 2GB") from None

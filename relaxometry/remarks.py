@@ -1,0 +1,60 @@
+"""What a reader of a study should know: warnings, and quality checks that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from .agents import RelaxivityTable
+from .series import Series
+from .settings import StudyFacts
+from .tubetable import flag_sentence
+
+
+def remarks(
+    facts: StudyFacts,
+    series: Mapping[str, Series],
+    table: pd.DataFrame,
+    lines: RelaxivityTable | None,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Warnings, and quality checks that failed."""
+    warnings: list[str] = []
+    failures: list[str] = []
+    for row in table.to_dict("records"):
+        if not row["exclude"]:
+            warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
+            failures += [
+                f"tube {row['tube']}: {name} could not be determined"
+                for name in series
+                if not np.isfinite(row[f"{name}_s"])
+            ]
+    if lines is None and len(table):
+        warnings.append("no r1 or r2: the sheet names no agent with a concentration above 0")
+    if lines is not None:
+        warnings += lines.warnings
+        warnings.append(not_stated(facts))
+        failures += undetermined(lines)
+    return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
+
+
+def undetermined(lines: RelaxivityTable) -> tuple[str, ...]:
+    return tuple(
+        f"{symbol} of {agent} {condition}".strip() + " could not be determined"
+        for (agent, condition), fits in lines.lines.items()
+        for symbol, fit in fits.items()
+        if not np.isfinite(fit.r.value)
+    )
+
+
+def not_stated(facts: StudyFacts) -> str:
+    """What a relaxivity must be stated with and is not; empty where all is stated."""
+    stated = {
+        "field strength": facts.field_T,
+        "temperature": facts.temperature_C,
+        "medium": facts.medium,
+        "ion that the concentration counts": facts.concentration_of,
+    }
+    missing = [what for what, value in stated.items() if value in (None, "")]
+    return f"not stated, and part of a relaxivity: {', '.join(missing)}" if missing else ""
