@@ -15,13 +15,11 @@ from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_sheet
+from .stack import find_in_stack
 
 ORDERS = ("rows",)
 # A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
 MARGIN_VOXELS, MARGIN_OF_RADIUS = 1.5, 0.15
-_LEAST_DIAMETER = 6  # voxels
-_RISE = 1.5  # of the threshold, from one search for round patches to the next
-_ROUND = 1.12  # an ellipse of 5 : 4 reaches so far beyond a disc of its area; a square 1.25
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -208,8 +206,7 @@ def tubes_from_circles(
         array = np.empty(0)
     if array.ndim != 2 or array.shape[1:] != (3,) or not np.isfinite(array).all():
         raise InputError("not a list of [x, y, radius]", field="circles", expected="numbers in mm")
-    if not 0 <= margin_mm < np.inf:
-        raise InputError(f"{margin_mm:g} mm", field="margin_mm", expected="0 or more")
+    _check_margin(margin_mm)
     table = _as_sheet(sheet)
     table = empty_sheet(range(1, len(array) + 1)) if table is None else checked_sheet(table)
     if len(table) != len(array):
@@ -218,28 +215,9 @@ def tubes_from_circles(
             field="circles",
             expected="one circle per row of the sheet, in its order",
         )
-    dx, dy, _ = voxel_size(series.affine)
-    nx, ny, nz = series.grid
-    x, y = np.arange(nx)[:, None] * dx, np.arange(ny)[None, :] * dy
-    labels = np.zeros((nx, ny), dtype=np.int32)
-    for number, (cx, cy, radius) in zip(table["tube"], array, strict=True):
-        inside = (x - cx) ** 2 + (y - cy) ** 2 <= (radius - margin_mm) ** 2
-        outside = min(cx + dx, cy + dy, nx * dx - cx, ny * dy - cy) < radius
-        if outside or radius <= margin_mm or not inside.any():
-            raise InputError(
-                f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm, "
-                + ("reaches out of the image" if outside else "holds no voxel"),
-                field="circles",
-                expected=f"circles within {(nx - 1) * dx:.4g} × {(ny - 1) * dy:.4g} mm",
-            )
-        taken = labels[inside]
-        if taken.any():
-            raise InputError(
-                f"circles of tubes {taken[taken > 0][0]} and {number} overlap", field="circles"
-            )
-        labels[inside] = number
+    paths = np.repeat(array[:, None], series.grid[2], axis=1)
     return Tubes(
-        np.repeat(labels[..., None], nz, axis=2),
+        _painted(series, paths, table, margin_mm),
         series.affine,
         table,
         circles=array,
@@ -248,16 +226,50 @@ def tubes_from_circles(
     )
 
 
+def _check_margin(margin_mm: float) -> None:
+    if not 0 <= margin_mm < np.inf:
+        raise InputError(f"{margin_mm:g} mm", field="margin_mm", expected="0 or more")
+
+
+def _painted(
+    series: Series, paths: NDArray[np.float64], sheet: pd.DataFrame, margin_mm: float
+) -> NDArray[np.int32]:
+    """Label image of circles (tubes, z, 3) in mm, NaN where a tube is not."""
+    dx, dy, _ = voxel_size(series.affine)
+    nx, ny, _ = series.grid
+    x, y = np.arange(nx)[:, None] * dx, np.arange(ny)[None, :] * dy
+    labels = np.zeros(series.grid, dtype=np.int32)
+    for number, path in zip(sheet["tube"], paths, strict=True):
+        for z in np.flatnonzero(np.isfinite(path).all(axis=1)):
+            cx, cy, radius = path[z]
+            inside = (x - cx) ** 2 + (y - cy) ** 2 <= max(radius - margin_mm, 0) ** 2
+            outside = min(cx + dx, cy + dy, nx * dx - cx, ny * dy - cy) < radius
+            if outside or radius <= margin_mm or not inside.any():
+                raise InputError(
+                    f"circle of tube {number} at ({cx:g}, {cy:g}) mm, radius {radius:g} mm, "
+                    + ("reaches out of the image" if outside else "holds no voxel"),
+                    field="circles",
+                    expected=f"circles within {(nx - 1) * dx:.4g} × {(ny - 1) * dy:.4g} mm",
+                )
+            taken = labels[inside, z]
+            if taken.any():
+                raise InputError(
+                    f"circles of tubes {taken[taken > 0][0]} and {number} overlap", field="circles"
+                )
+            labels[inside, z] = number
+    return labels
+
+
 def find_tubes(
     series: Series,
     sheet: pd.DataFrame | str | Path | None = None,
     order: str = "rows",
     margin_mm: float | None = None,
 ) -> Tubes:
-    """Find the tubes in the image: round, brighter than the air around them.
+    """Find the tubes in the image: round, brighter than air, alone, touching or in a bath.
 
     Detection is on the root sum of squares over all points, so that neither a short T2 nor an
-    inversion null hides a tube, averaged over the slices.
+    inversion null hides a tube; a tube is followed through the slices from its first to its last.
 
     Parameters
     ----------
@@ -281,31 +293,45 @@ def find_tubes(
     """
     if order not in ORDERS:
         raise InputError(f"{order!r}", field="order", expected=" or ".join(ORDERS))
+    if margin_mm is not None:
+        _check_margin(margin_mm)
     dx, dy, _ = voxel_size(series.affine)
-    circles = _discs(series.root_sum_of_squares().mean(axis=2, dtype=np.float64), dx, dy)
+    paths = find_in_stack(series.root_sum_of_squares(), dx, dy)
     table = _as_sheet(sheet)
     table = None if table is None else checked_sheet(table)
     expected = None if table is None else len(table)
-    if not len(circles) or (expected is not None and len(circles) != expected):
+    if not len(paths) or (expected is not None and len(paths) != expected):
         raise InputError(
-            f"{len(circles)} tubes found in the image"
+            f"{len(paths)} tubes found in the image"
             + ("" if expected is None else f", {expected} listed in the sheet"),
-            expected="round tubes in air, each at least 6 voxels across",
+            expected="round tubes, each at least 6 voxels across",
             hint="give their places with circles = [[x, y, radius], …] or a label image",
         )
-    circles = circles[_row_order(circles, series)]
+    circles = np.nanmedian(paths, axis=1)
+    places = _row_order(circles, series)
     if table is not None:  # the circle of each row of the sheet: its number counts, not its place
-        circles = circles[table["tube"].rank().astype(int) - 1]
+        places = places[table["tube"].rank().astype(int) - 1]
+    else:
+        table = empty_sheet(range(1, len(paths) + 1))
+    circles, paths = circles[places], paths[places]
+    least = float(circles[:, 2].min())
     if margin_mm is None:
-        margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * float(circles[:, 2].min()))
-    if margin_mm >= circles[:, 2].min():
+        margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * least)
+    if margin_mm >= least:
         raise InputError(
-            f"{margin_mm:g} mm leaves nothing of a tube of {circles[:, 2].min():.3g} mm radius",
+            f"{margin_mm:g} mm leaves nothing of a tube of {least:.3g} mm radius",
             field="margin_mm",
             expected="a margin well below the radius",
         )
-    return replace(
-        tubes_from_circles(series, circles.tolist(), table, margin_mm), source="found in the image"
+    # Near the pole of a sphere nothing is left inside the margin.
+    paths[paths[..., 2] < margin_mm + max(dx, dy)] = np.nan
+    return Tubes(
+        _painted(series, paths, table, margin_mm),
+        series.affine,
+        table,
+        circles=circles,
+        margin_mm=margin_mm,
+        source="found in the image",
     )
 
 
@@ -325,45 +351,6 @@ def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
     air = float(np.median(frame))
     spread = 1.4826 * float(np.median(np.abs(frame - air)))
     return image > air + max(8 * spread, 0.02 * bright), air
-
-
-def _discs(image: NDArray[np.float64], dx: float, dy: float) -> NDArray[np.float64]:
-    """Circles (x, y, radius) in mm of the round bright patches of an (x, y) image.
-
-    The threshold rises from that of the air: ringing and ghosts join tubes at a low one, and a
-    higher one parts them.
-    """
-    from scipy import ndimage
-
-    left, air = above_air(image)
-    image = image - air
-    level, top = image[left].min(initial=np.inf), image.max()
-    circles = []
-    while level < top:
-        patches, _ = ndimage.label(left & (image >= level))
-        for number, box in enumerate(ndimage.find_objects(patches), start=1):
-            own = patches[box] == number
-            circle = _circle(np.where(own, image[box], 0), dx, dy)
-            if circle is not None:
-                x, y, radius = circle
-                circles.append((x + box[0].start * dx, y + box[1].start * dy, radius))
-                left[box] &= ~own
-        level *= _RISE
-    return np.array(circles).reshape(-1, 3)
-
-
-def _circle(patch: NDArray[np.float64], dx: float, dy: float) -> tuple[float, float, float] | None:
-    """Centre and radius in mm, from the first voxel, of a patch (x, y); None if it is not round."""
-    # The wall is where the signal has fallen to half the tube's own.
-    ix, iy = np.nonzero(patch > np.median(patch[patch > 0.5 * patch.max()]) / 2)
-    x, y = ix * dx, iy * dy
-    radius = float(np.sqrt(ix.size * dx * dy / np.pi))
-    # Round: nothing lies further out than a disc of this area reaches, give or take half a voxel.
-    reach = np.hypot(x - x.mean(), y - y.mean()).max()
-    across = min(np.ptp(ix), np.ptp(iy)) + 1
-    if across < _LEAST_DIAMETER or reach > _ROUND * radius + max(dx, dy) / 2:
-        return None
-    return float(x.mean()), float(y.mean()), radius
 
 
 def _row_order(circles: NDArray[np.float64], series: Series) -> NDArray[np.intp]:

@@ -18,8 +18,10 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins",
-    "estimate sheet settings",
+    "units geometry noise whole polarity standins scene",
+    "estimate sheet settings rims",
+    "circles",
+    "stack",
     "series regression",
     "points models tubes images contrast",
     "maps plan archive mapimage sidecar",

@@ -1,0 +1,208 @@
+"""An image as the search for circles sees it: its edges, its noise, its air.
+
+Edges are crests of the gradient, to a fraction of a voxel, with their direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LEAST_RADIUS = 3.0  # voxels: smaller ones have no interior clear of their edge
+SLACK = 0.35  # voxels by which a radius may be measured short
+INWARD, OUTWARD, EITHER = 1, -1, 0  # where the signal rises: into the circle, out of it
+RINGING = 0.1  # of a tube's level: what Gibbs ringing and shading make of a flat region
+_BLUR = 0.75  # voxels, of the gradient
+_CLEAR = 3.0  # an edge rises so many sigma above the noise of the gradient
+_FAINT = 0.02  # of the steepest edges: ringing and ghosts
+_ALONG = 0.8  # cosine between an edge's direction and the radius it is to belong to
+_STANDS_OUT = 0.8  # share of the directions in which a tube must
+
+
+class Circle(NamedTuple):
+    """A circle in voxels, which way its edges point, and how well they speak for it."""
+
+    x: float
+    y: float
+    radius: float
+    sign: int
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image with what is known of it: its edges, its noise, its air."""
+
+    image: Array
+    sigma: float
+    air: float
+    floor: float  # a tube's inside is brighter
+    places: Array  # (edges, 2)
+    directions: Array  # (edges, 2), towards the brighter side
+    tree: Any
+
+    @classmethod
+    def of(cls, image: Array) -> Scene:
+        from scipy.spatial import cKDTree
+
+        sigma = _noise(image)
+        air, spread, bright = _air(image)
+        places, directions = _edges(image, sigma)
+        return cls(
+            image,
+            sigma,
+            air,
+            air + max(2 * spread, 0.03 * (bright - air)),
+            places,
+            directions,
+            cKDTree(places) if len(places) else None,
+        )
+
+    def belonging(
+        self, circle: Circle, within: float, free: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.intp], Array, Array]:
+        """Indices of the edges of a circle, their distances from its centre, their offsets."""
+        centre = np.array(circle[:2])
+        near = np.array(self.tree.query_ball_point(centre, circle.radius + within), dtype=np.intp)
+        if free is not None:
+            near = near[free[near]]
+        offsets = self.places[near] - centre
+        distances = np.hypot(*offsets.T)
+        cosine = (offsets * self.directions[near]).sum(axis=1) / np.maximum(distances, 1e-9)
+        cosine = -circle.sign * cosine if circle.sign else np.abs(cosine)
+        on = (np.abs(distances - circle.radius) < within) & (cosine > _ALONG)
+        return near[on], distances[on], offsets[on]
+
+    def fitted(self, circle: Circle) -> Circle | None:
+        """Least-squares circle through its edges (Kåsa, IEEE Trans Instrum Meas 25:8, 1976)."""
+        for turn in range(6):
+            within = max(1.1, 0.25 * circle.radius) if turn < 2 else max(0.9, 0.1 * circle.radius)
+            _, distances, offsets = self.belonging(circle, within)
+            if len(distances) < 6:
+                return None
+            weights = 1 / (1 + ((distances - circle.radius) / 0.5) ** 2)
+            columns = np.column_stack([2 * offsets, np.ones(len(offsets))])
+            weighted = columns * weights[:, None]
+            try:
+                a, b, c = np.linalg.solve(columns.T @ weighted, weighted.T @ distances**2)
+            except np.linalg.LinAlgError:
+                return None
+            square = c + a * a + b * b
+            step = float(np.hypot(a, b))
+            if square <= 0 or step > max(2.0, 0.5 * circle.radius):
+                return None
+            moved = Circle(circle.x + a, circle.y + b, float(np.sqrt(square)), circle.sign)
+            settled = step + abs(moved.radius - circle.radius) < 0.02
+            circle = moved
+            if turn > 2 and settled:
+                break
+        return circle
+
+    def scored(self, circle: Circle, free: NDArray[np.bool_] | None = None) -> Circle:
+        """The circle with its score: the share of its angles that have an edge, less their scatter.
+
+        Edges without order scatter over the whole band they are sought in: they lose 0.52.
+        """
+        within = max(0.9, 0.08 * circle.radius)
+        _, distances, offsets = self.belonging(circle, within, free)
+        if len(distances) < 5:
+            return circle._replace(score=-1.0)
+        sectors = int(np.clip(2 * np.pi * circle.radius / 1.5, 12, 48))
+        hit = np.unique(_sector(offsets, sectors)).size / sectors
+        scatter = float(np.sqrt(np.mean((distances - circle.radius) ** 2)))
+        return circle._replace(score=hit - 0.9 * scatter / within)
+
+    def is_tube(self, circle: Circle) -> bool:
+        """Whether it has signal inside, and stands out against what lies around it."""
+        radius = circle.radius - (1.2 if circle.sign == OUTWARD else 0.0)
+        one = circle._replace(radius=max(radius, LEAST_RADIUS - SLACK))
+        return self.level(one) > self.floor and self.standing_out(one) >= _STANDS_OUT
+
+    def level(self, circle: Circle) -> float:
+        values, offsets = self.around(circle, 0.0)
+        inner = np.hypot(*offsets.T) <= 0.7 * circle.radius
+        return float(np.median(values[inner])) if inner.any() else 0.0
+
+    def standing_out(self, circle: Circle) -> float:
+        """Share of directions in which the level just outside differs from that inside."""
+        values, offsets = self.around(circle, 2.3)
+        distances = np.hypot(*offsets.T)
+        sectors = int(np.clip(2 * np.pi * circle.radius / 2.5, 8, 16))
+        sector = _sector(offsets, sectors)
+        level = float(np.median(values[distances < 0.75 * circle.radius]))
+        least = max(RINGING * abs(level - self.air), 1e-12)
+        clear = np.zeros(sectors, dtype=bool)
+        for low, high in ((0.1, 1.1), (1.0, 2.2)):  # a thin wall shows in the first only
+            on = (distances >= circle.radius + low) & (distances <= circle.radius + high)
+            counts = np.bincount(sector[on], minlength=sectors)
+            outside = np.bincount(sector[on], values[on], sectors) / np.maximum(counts, 1)
+            needed = np.maximum(2.5 * self.sigma / np.sqrt(np.maximum(counts, 1)), least)
+            clear |= (np.abs(outside - level) > needed) & (counts > 0)
+        return float(clear.mean())
+
+    def around(self, circle: Circle, beyond: float) -> tuple[Array, Array]:
+        """Values and offsets from the centre of the voxels in a box around a circle."""
+        reach = circle.radius + beyond
+        spans = [
+            np.arange(max(0, int(c - reach)), min(n, int(c + reach) + 2))
+            for c, n in zip(circle[:2], self.image.shape, strict=True)
+        ]
+        x, y = np.meshgrid(*spans, indexing="ij")
+        offsets = np.column_stack([(x - circle.x).ravel(), (y - circle.y).ravel()])
+        return self.image[x, y].ravel(), offsets
+
+
+# --- what an image tells at once -----------------------------------------------------------------
+
+
+def _noise(image: Array) -> float:
+    """SD of the noise, from the residuals of a plane through each voxel's neighbours."""
+    from scipy import ndimage
+
+    kernel = np.array([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
+    return 1.4826 * float(np.median(np.abs(ndimage.convolve(image, kernel))))
+
+
+def _air(image: Array) -> tuple[float, float, float]:
+    """Level and spread of the frame of the image, and its brightest level; 0 where it shows none.
+
+    Where the frame is as bright as what it frames, the image shows no air.
+    """
+    frame = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    air, bright = float(np.median(frame)), float(np.percentile(image, 99.5))
+    spread = 1.4826 * float(np.median(np.abs(frame - air)))
+    return (air, spread, bright) if air < 0.5 * bright else (0.0, 0.0, bright)
+
+
+def _edges(image: Array, sigma: float) -> tuple[Array, Array]:
+    """Crests of the gradient: places (edges, 2), and directions towards the brighter side."""
+    from scipy import ndimage
+
+    along_x = ndimage.gaussian_filter(image, _BLUR, order=(1, 0))
+    along_y = ndimage.gaussian_filter(image, _BLUR, order=(0, 1))
+    steep = np.hypot(along_x, along_y)
+    noise = sigma / (np.sqrt(8 * np.pi) * _BLUR**2)  # of one component of the gradient
+    strong = steep > max(_CLEAR * noise, _FAINT * float(np.percentile(steep, 99.9)))
+    strong[[0, 1, -2, -1], :] = strong[:, [0, 1, -2, -1]] = False
+    x, y = np.nonzero(strong)
+    here = steep[x, y]
+    ux, uy = along_x[x, y] / here, along_y[x, y] / here
+    back, forth = (
+        ndimage.map_coordinates(steep, [x + d * ux, y + d * uy], order=1) for d in (-1, 1)
+    )
+    crest = (here >= back) & (here > forth)
+    ux, uy, here, back, forth = (v[crest] for v in (ux, uy, here, back, forth))
+    # The top of the parabola through three points across the edge.
+    shift = np.clip(0.5 * (back - forth) / (back - 2 * here + forth), -0.5, 0.5)
+    places = np.column_stack([x[crest] + shift * ux, y[crest] + shift * uy])
+    return places, np.column_stack([ux, uy])
+
+
+def _sector(offsets: Array, sectors: int) -> NDArray[np.intp]:
+    turns = np.arctan2(offsets[:, 1], offsets[:, 0]) / (2 * np.pi) + 0.5
+    return (turns * sectors).astype(np.intp) % sectors
