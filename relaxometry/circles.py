@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .rims import measured
-from .scene import EITHER, INWARD, LEAST_RADIUS, OUTWARD, SLACK, Circle, Scene
+from .scene import COARSE, EITHER, FINE, INWARD, LEAST_RADIUS, OUTWARD, SLACK, Circle, Scene
 
 Array = NDArray[np.float64]
 
@@ -30,11 +30,14 @@ _MOST = 600  # peaks that are looked at
 # as large as the others.
 _WORTH, _CERTAIN, _CONFIRMED = 0.1, 0.3, 0.15
 _STANDS_CLEAR = 0.85  # share of the directions, where the edges say little
+_LARGER = 0.2  # score that 8 voxels of radius are worth: a gap between tubes is the smaller
+_TOUCHING = 2.0  # voxels between circles, with their walls
+_LEAST_MEASURED = 2.4  # voxels: a blurred wall is measured short
 _SURE = 0.5  # score of a circle that makes a container of the one around it
 _SMALL_SHARE = 0.5  # of the usual radius: what is smaller is no tube of the rack
 
 
-def find_circles(image: NDArray[Any], dx: float = 1.0, dy: float = 1.0) -> Array:
+def find_circles(image: NDArray[Any], dx: float = 1.0, dy: float = 1.0, points: int = 1) -> Array:
     """Round tubes in an image, brighter than air, alone, touching, or in a bath.
 
     Parameters
@@ -43,6 +46,8 @@ def find_circles(image: NDArray[Any], dx: float = 1.0, dy: float = 1.0) -> Array
         Best the root sum of squares over all echoes.
     dx, dy : float
         Voxel size in mm.
+    points : int
+        How many images it is the root sum of squares of: air is so much brighter.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def find_circles(image: NDArray[Any], dx: float = 1.0, dy: float = 1.0) -> Array
         x, y of the centre and the inner radius, in mm from the centre of the first voxel.
     """
     picture, step = square_voxels(image, dx, dy)
-    tubes, _ = search(picture)
+    tubes, _ = search(picture, points)
     return step * np.array([one[:3] for one in tubes]).reshape(-1, 3)
 
 
@@ -68,27 +73,33 @@ def square_voxels(image: NDArray[Any], dx: float, dy: float) -> tuple[Array, flo
     return picture, step
 
 
-def search(image: Array) -> tuple[list[Circle], list[Circle]]:
+def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
     """Tubes of an image whose voxels are square, and the containers around them, in voxels."""
     if min(image.shape) < 2 * LEAST_RADIUS or not np.ptp(image) > 0:
         return [], []
-    scene = Scene.of(image)
-    if not len(scene.places):
-        return [], []
-    found = [
-        one
-        for sign in (INWARD, OUTWARD)
-        for one in _candidates(scene, sign, _radii(scene))
-        if scene.is_tube(one)
-    ]
-    taken, containers = _without_containers(_explained(scene, found))
-    chosen = _apart(taken)
-    circles = [measured(scene, one, chosen) for one in chosen]
-    circles = _completed(scene, circles, found)
-    return (
-        of_one_rack([one for one in circles if one.radius > LEAST_RADIUS - SLACK]),
-        [measured(scene, one, []) for one in containers],
-    )
+    circles: list[Circle] = []
+    around: list[Circle] = []
+    for blur in (FINE, COARSE):  # noise hides a faint tube from a fine gradient
+        scene = Scene.of(image, points, blur)
+        if not len(scene.places):
+            continue
+        found = [
+            one
+            for sign in ((INWARD, OUTWARD) if blur == FINE else (INWARD,))
+            for one in _candidates(scene, sign, _radii(scene))
+            if scene.is_tube(one) and not any(_overlap(one, other) for other in circles)
+        ]
+        found = [one for one in found if not _is_gap(one, found)]
+        taken, containers = _without_containers(_explained(scene, found, circles))
+        chosen = _apart(taken)
+        circles += [measured(scene, one, [*circles, *chosen]) for one in chosen]
+        circles = _completed(scene, circles, found)
+        around += containers
+    around = [measured(scene, one, []) for one in around]
+    scene = Scene.of(image, points)
+    circles = [one for one in circles if one.radius > _LEAST_MEASURED]
+    circles = [one for one in circles if one.score >= _SURE or not scene.is_open(one, circles)]
+    return of_one_rack(circles), around
 
 
 # --- candidates and their choice ----------------------------------------------------------------
@@ -144,9 +155,9 @@ def _peaks(scene: Scene, sign: int, radius: float) -> list[tuple[float, float, f
     return [(votes[i, j], i * width, j * width, radius) for i, j in np.argwhere(top)]
 
 
-def _explained(scene: Scene, candidates: list[Circle]) -> list[Circle]:
+def _explained(scene: Scene, candidates: list[Circle], known: list[Circle]) -> list[Circle]:
     """The best candidate takes its edges, then the best of what is left, and so on."""
-    free = np.ones(len(scene.places), dtype=bool)
+    free = _unclaimed(scene, known)
     waiting = sorted(candidates, key=_order)
     taken = []
     while waiting:
@@ -175,24 +186,32 @@ def _completed(scene: Scene, circles: list[Circle], candidates: list[Circle]) ->
         return circles
     sizes = np.array([one.radius for one in circles])
     mixed = _candidates(scene, EITHER, _radii(scene, 0.85 * sizes.min(), 1.15 * sizes.max() + 1))
-    free = np.ones(len(scene.places), dtype=bool)
-    for one in circles:
-        _claim(scene, one, free)
+    free = _unclaimed(scene, circles)
     for one in sorted([*candidates, *mixed], key=_order):
         if any(_overlap(one, other) for other in circles):
-            continue
-        if one.score < _CONFIRMED or scene.scored(one, free).score < _CONFIRMED:
             continue
         if not scene.is_tube(one):
             continue
         true = measured(scene, one, circles)
+        if scene.scored(one, free).score < _CONFIRMED and not _packed(true, circles):
+            continue
+        if scene.is_open(true, circles):
+            continue
         fits = np.abs(sizes - true.radius).min() < 0.1 * true.radius + 0.3
         if not fits or any(_overlap(true, other, 0.8) for other in circles):
             continue
-        if scene.level(true) > scene.floor and scene.standing_out(true) >= _STANDS_CLEAR:
+        if scene.has_signal(true) and scene.standing_out(true) >= _STANDS_CLEAR:
             circles = [*circles, true]
             _claim(scene, true, free)
     return circles
+
+
+def _unclaimed(scene: Scene, circles: list[Circle]) -> NDArray[np.bool_]:
+    """Which edges belong to none of these tubes, nor to their walls."""
+    free = np.ones(len(scene.places), dtype=bool)
+    for one in circles:
+        _claim(scene, one, free)
+    return free
 
 
 def _claim(scene: Scene, circle: Circle, free: NDArray[np.bool_]) -> None:
@@ -206,7 +225,7 @@ def _claim(scene: Scene, circle: Circle, free: NDArray[np.bool_]) -> None:
 
 def _order(circle: Circle) -> float:
     """Best first; of two alike the larger, whose edges are more."""
-    return -(circle.score + 0.02 * min(circle.radius, 8) / 8)
+    return -(circle.score + _LARGER * min(circle.radius, 8) / 8)
 
 
 def _same(known: Array, circle: Sequence[float], share: float, voxels: float) -> bool:
@@ -242,6 +261,29 @@ def holds(a: Circle, b: Circle) -> bool:
     """Whether b lies within a, with room around it."""
     smaller = b.radius < min(0.8 * a.radius, a.radius - 2.5)
     return bool(smaller and np.hypot(a.x - b.x, a.y - b.y) + b.radius < a.radius + 0.5)
+
+
+def _is_gap(circle: Circle, others: list[Circle]) -> bool:
+    """Whether a circle just fills the space between three or more larger ones."""
+    around: list[Circle] = []
+    for one in others:
+        apart = np.hypot(one.x - circle.x, one.y - circle.y)
+        touching = abs(apart - one.radius - circle.radius) < _TOUCHING
+        larger = one.radius > 1.5 * circle.radius
+        if touching and larger and not any(_overlap(one, other) for other in around):
+            around.append(one)
+    return len(around) >= 3
+
+
+def _packed(circle: Circle, others: list[Circle]) -> bool:
+    """Whether three others or more, no larger, touch a circle: their edges are its own."""
+    touching = [
+        one
+        for one in others
+        if one is not circle
+        and np.hypot(one.x - circle.x, one.y - circle.y) - one.radius - circle.radius < _TOUCHING
+    ]
+    return len(touching) >= 3 and circle.radius > 0.9 * np.median([o.radius for o in touching])
 
 
 def of_one_rack(circles: list[Circle]) -> list[Circle]:

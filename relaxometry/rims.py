@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .scene import RINGING, Circle, Scene
+from .scene import INWARD, RINGING, Circle, Scene
 
 Array = NDArray[np.float64]
 
@@ -30,27 +30,29 @@ def measured(scene: Scene, circle: Circle, others: Sequence[Circle]) -> Circle:
             away = offsets - (other.x - circle.x, other.y - circle.y)
             own &= np.hypot(*away.T) > other.radius + 0.7
     values, offsets = values[own], offsets[own]
-    start = _profile(scene.air, circle.radius, values, offsets)
+    start = _profile(scene.air, circle, values, offsets)
     if start is None:
         return circle
     return _by_voxels(scene, circle, start, values, offsets)
 
 
 def _profile(
-    air: float, radius: float, values: Array, offsets: Array
+    air: float, circle: Circle, values: Array, offsets: Array
 ) -> tuple[float, float, float, float] | None:
     """Radius, wall, level inside and outside that fit the median at each distance best."""
     bins = (np.hypot(*offsets.T) / 0.25).astype(int)
     order = np.argsort(bins, kind="stable")
     kept, first, counts = np.unique(bins[order], return_index=True, return_counts=True)
     at = np.asarray((kept + 0.5) * 0.25, dtype=np.float64)
-    near = at > radius - 4.5
+    near = at > circle.radius - 4.5
     ordered = values[order]
     medians = np.array([np.median(ordered[i : i + n]) for i, n in zip(first, counts, strict=True)])
     at, medians, weights = at[near], medians[near], counts[near].astype(float)
     if at.size < 6:
         return None
-    tried = np.arange(max(1.5, radius - 2.6), radius + 1.6, 0.1)
+    # From outside, the edge that was seen is that of the wall.
+    inward = 1.2 if circle.sign == INWARD else 2.6
+    tried = np.arange(max(1.5, circle.radius - inward), circle.radius + 1.2, 0.1)
     best, answer = np.inf, None
     for wall in _WALLS:
         inside = _step((tried[:, None] - at) / _PSF)

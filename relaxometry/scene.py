@@ -5,6 +5,7 @@ Edges are crests of the gradient, to a fraction of a voxel, with their direction
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,10 +18,13 @@ LEAST_RADIUS = 3.0  # voxels: smaller ones have no interior clear of their edge
 SLACK = 0.35  # voxels by which a radius may be measured short
 INWARD, OUTWARD, EITHER = 1, -1, 0  # where the signal rises: into the circle, out of it
 RINGING = 0.1  # of a tube's level: what Gibbs ringing and shading make of a flat region
-_BLUR = 0.75  # voxels, of the gradient
+FINE, COARSE = 0.75, 1.5  # voxels, blur of the gradient
+_DARK = 0.03  # of the brightest: ringing and ghosts in air
 _CLEAR = 3.0  # an edge rises so many sigma above the noise of the gradient
 _FAINT = 0.02  # of the steepest edges: ringing and ghosts
 _ALONG = 0.8  # cosine between an edge's direction and the radius it is to belong to
+_BUBBLE = 0.2  # of the bath's level: so much leaks into the smallest bubble
+_RUNS_ON = 0.25  # of the level: a bath between tubes is dimmed by their walls
 _STANDS_OUT = 0.8  # share of the directions in which a tube must
 
 
@@ -41,23 +45,26 @@ class Scene:
     image: Array
     sigma: float
     air: float
-    floor: float  # a tube's inside is brighter
+    spread: float  # of the air
+    bright: float
     places: Array  # (edges, 2)
     directions: Array  # (edges, 2), towards the brighter side
     tree: Any
 
     @classmethod
-    def of(cls, image: Array) -> Scene:
+    def of(cls, image: Array, points: int = 1, blur: float = FINE) -> Scene:
+        """The scene of a root sum of squares over so many points, its edges found at a blur."""
         from scipy.spatial import cKDTree
 
         sigma = _noise(image)
-        air, spread, bright = _air(image)
-        places, directions = _edges(image, sigma)
+        air, spread, bright = _air(image, sigma, points)
+        places, directions = _edges(image, sigma, blur)
         return cls(
             image,
             sigma,
             air,
-            air + max(2 * spread, 0.03 * (bright - air)),
+            spread,
+            bright,
             places,
             directions,
             cKDTree(places) if len(places) else None,
@@ -121,20 +128,36 @@ class Scene:
         """Whether it has signal inside, and stands out against what lies around it."""
         radius = circle.radius - (1.2 if circle.sign == OUTWARD else 0.0)
         one = circle._replace(radius=max(radius, LEAST_RADIUS - SLACK))
-        return self.level(one) > self.floor and self.standing_out(one) >= _STANDS_OUT
+        return self.has_signal(one) and self.standing_out(one) >= _STANDS_OUT
 
-    def level(self, circle: Circle) -> float:
-        values, offsets = self.around(circle, 0.0)
-        inner = np.hypot(*offsets.T) <= 0.7 * circle.radius
-        return float(np.median(values[inner])) if inner.any() else 0.0
+    def has_signal(self, circle: Circle) -> bool:
+        """Whether the median inside is above that of air, by more than noise or ringing.
+
+        What is far darker than the bath it is in, without an edge of its own, is a bubble.
+        """
+        values, offsets = self.around(circle, 3.0)
+        distances = np.hypot(*offsets.T)
+        inside = values[distances <= 0.7 * circle.radius]
+        unsure = 5 * max(self.spread, self.sigma) / np.sqrt(max(inside.size, 1))
+        least = max(unsure, _DARK * (self.bright - self.air))
+        if circle.sign == OUTWARD:
+            outside = values[(distances > circle.radius + 1.5) & (distances < circle.radius + 3)]
+            if outside.size:
+                leak = _BUBBLE * min(1.0, (LEAST_RADIUS / circle.radius) ** 2)
+                least = max(least, leak * (float(np.median(outside)) - self.air))
+        return bool(inside.size and np.median(inside) > self.air + least)
 
     def standing_out(self, circle: Circle) -> float:
         """Share of directions in which the level just outside differs from that inside."""
         values, offsets = self.around(circle, 2.3)
         distances = np.hypot(*offsets.T)
-        sectors = int(np.clip(2 * np.pi * circle.radius / 2.5, 8, 16))
-        sector = _sector(offsets, sectors)
         level = float(np.median(values[distances < 0.75 * circle.radius]))
+        around = values[(distances > circle.radius + 0.1) & (distances < circle.radius + 2.2)]
+        # As many directions as the noise lets be told apart, 6 at least.
+        contrast = float(np.median(np.abs(around - level))) if around.size else 0.0
+        sectors = np.sqrt(around.size) * contrast / max(4 * self.sigma, 1e-12)
+        sectors = int(np.clip(min(sectors**2, 2 * np.pi * circle.radius / 2.5), 6, 16))
+        sector = _sector(offsets, sectors)
         least = max(RINGING * abs(level - self.air), 1e-12)
         clear = np.zeros(sectors, dtype=bool)
         for low, high in ((0.1, 1.1), (1.0, 2.2)):  # a thin wall shows in the first only
@@ -144,6 +167,28 @@ class Scene:
             needed = np.maximum(2.5 * self.sigma / np.sqrt(np.maximum(counts, 1)), least)
             clear |= (np.abs(outside - level) > needed) & (counts > 0)
         return float(clear.mean())
+
+    def is_open(self, circle: Circle, others: Sequence[Circle]) -> bool:
+        """Whether the level inside runs on outside, past other tubes: a part of the bath."""
+        from scipy import ndimage
+
+        values, offsets = self.around(circle, circle.radius + 4)
+        distances = np.hypot(*offsets.T)
+        inside = distances < 0.6 * circle.radius
+        level = float(np.median(values[inside]))
+        alike = np.abs(values - level) < max(3 * self.sigma, _RUNS_ON * abs(level - self.air))
+        for other in others:
+            if other is not circle:
+                away = offsets - (other.x - circle.x, other.y - circle.y)
+                alike &= np.hypot(*away.T) > other.radius + 0.7
+        width = int(np.count_nonzero(offsets[:, 0] == offsets[0, 0]))
+        regions, _ = ndimage.label(alike.reshape(-1, width))
+        regions = regions.ravel()
+        within = np.bincount(regions[inside & alike], minlength=1)
+        if within.size < 2:
+            return False
+        largest = int(np.argmax(within[1:])) + 1
+        return bool((distances[regions == largest] > 1.35 * circle.radius + 1.5).any())
 
     def around(self, circle: Circle, beyond: float) -> tuple[Array, Array]:
         """Values and offsets from the centre of the voxels in a box around a circle."""
@@ -168,25 +213,31 @@ def _noise(image: Array) -> float:
     return 1.4826 * float(np.median(np.abs(ndimage.convolve(image, kernel))))
 
 
-def _air(image: Array) -> tuple[float, float, float]:
-    """Level and spread of the frame of the image, and its brightest level; 0 where it shows none.
+def _air(image: Array, sigma: float, points: int) -> tuple[float, float, float]:
+    """Level and spread of the air around the object, and the brightest level of the image.
 
-    Where the frame is as bright as what it frames, the image shows no air.
+    Air is the darkest that the frame of the image shows. Where that is far above what noise alone
+    gives, √(2·points)·sigma, the frame shows none, and air is that.
     """
     frame = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    air, bright = float(np.median(frame)), float(np.percentile(image, 99.5))
-    spread = 1.4826 * float(np.median(np.abs(frame - air)))
-    return (air, spread, bright) if air < 0.5 * bright else (0.0, 0.0, bright)
+    expected = float(np.sqrt(2 * points)) * sigma
+    bright = float(np.percentile(image, 99.5))
+    dark = float(np.percentile(frame, 10))
+    if dark > max(4 * expected, 0.1 * bright):
+        return expected, sigma, bright
+    frame = frame[frame <= 3 * dark]
+    air = float(np.median(frame))
+    return air, 1.4826 * float(np.median(np.abs(frame - air))), bright
 
 
-def _edges(image: Array, sigma: float) -> tuple[Array, Array]:
+def _edges(image: Array, sigma: float, blur: float) -> tuple[Array, Array]:
     """Crests of the gradient: places (edges, 2), and directions towards the brighter side."""
     from scipy import ndimage
 
-    along_x = ndimage.gaussian_filter(image, _BLUR, order=(1, 0))
-    along_y = ndimage.gaussian_filter(image, _BLUR, order=(0, 1))
+    along_x = ndimage.gaussian_filter(image, blur, order=(1, 0))
+    along_y = ndimage.gaussian_filter(image, blur, order=(0, 1))
     steep = np.hypot(along_x, along_y)
-    noise = sigma / (np.sqrt(8 * np.pi) * _BLUR**2)  # of one component of the gradient
+    noise = sigma / (np.sqrt(8 * np.pi) * blur**2)  # of one component of the gradient
     strong = steep > max(_CLEAR * noise, _FAINT * float(np.percentile(steep, 99.9)))
     strong[[0, 1, -2, -1], :] = strong[:, [0, 1, -2, -1]] = False
     x, y = np.nonzero(strong)

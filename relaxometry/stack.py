@@ -36,7 +36,7 @@ class _Track:
         return Circle(float(x), float(y), float(radius), INWARD)
 
 
-def find_in_stack(stack: NDArray[Any], dx: float, dy: float) -> Array:
+def find_in_stack(stack: NDArray[Any], dx: float, dy: float, points: int = 1) -> Array:
     """Round tubes in a stack of slices, each followed from its first slice to its last.
 
     Parameters
@@ -45,6 +45,8 @@ def find_in_stack(stack: NDArray[Any], dx: float, dy: float) -> Array:
         Best the root sum of squares over all echoes.
     dx, dy : float
         Voxel size in mm.
+    points : int
+        How many images it is the root sum of squares of.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def find_in_stack(stack: NDArray[Any], dx: float, dy: float) -> Array:
     tracks: list[_Track] = []
     for index, slab in enumerate(slabs):
         picture, step = square_voxels(stack[:, :, slab].mean(axis=2), dx, dy)
-        tubes, containers = search(picture)
+        tubes, containers = search(picture, points)
         _follow(tracks, index, tubes if len(slabs) == 1 else [*tubes, *containers])
     longest = max((len(track.seen) for track in tracks), default=0)
     tracks = [track for track in tracks if len(track.seen) >= _PERSISTENT * longest]

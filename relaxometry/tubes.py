@@ -296,7 +296,7 @@ def find_tubes(
     if margin_mm is not None:
         _check_margin(margin_mm)
     dx, dy, _ = voxel_size(series.affine)
-    paths = find_in_stack(series.root_sum_of_squares(), dx, dy)
+    paths = find_in_stack(series.root_sum_of_squares(), dx, dy, series.signal.shape[-1])
     table = _as_sheet(sheet)
     table = None if table is None else checked_sheet(table)
     expected = None if table is None else len(table)
