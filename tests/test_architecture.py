@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins",
+    "units geometry noise whole polarity standins order",
     "estimate sheet settings",
     "series regression",
     "points models tubes images contrast",
@@ -35,7 +35,7 @@ FLOORS = (
     "crosscheck problem agents visupars",
     "curvefit clipping multiframe dicomparts",
     "fit selection",
-    "tubetable dicom dicomwriter nifti bruker canvas",
+    "tubetable dicom dicomwriter nifti bruker imagej canvas",
     "b1 parametric placing remarks pictures",
     "plots",
     "bids folder mapfiles",
@@ -55,6 +55,7 @@ DOORS = {
     "highdicom": {"parametric"},
     "nibabel": {"nifti"},
     "brukerapi": {"bruker"},
+    "roifile": {"imagej"},
     "lmfit": {"crosscheck"},
     "matplotlib": {"canvas", "pictures", "plots"},
     "cmcrameri": {"pictures"},
@@ -72,6 +73,7 @@ HEAVY = (
     "highdicom",
     "nibabel",
     "brukerapi",
+    "roifile",
     "scipy",
 )
 
