@@ -41,9 +41,9 @@ FLOORS = (
     "bids folder mapfiles",
     "sample study inspection",
     "results",
-    "page",
+    "page tubefiles",
     "reports",
-    "arguments",
+    "arguments answer",
     "cli",
     "__init__ __main__",
 )
