@@ -22,7 +22,8 @@ Grid = NDArray[np.int64]
 # Degrees, the level first; beyond 45 only to see where a reading is best.
 _TILTS = np.array(sorted(np.arange(-60.0, 60.5, 0.5), key=abs))
 _MOST_TILT = 42.0  # from here on rows might as well be columns
-_LOOSE = 0.6  # of the space between rows, the most that one row may spread
+_LOOSE = 0.4  # of the space between rows, the most that one row may spread
+_APART = 0.6  # of the usual distance from a tube to the next, the least space between rows
 # Of the best reading's clearness: worth weighing, worth weighing if much more level, as good.
 _RIVAL, _LEVEL_RIVAL, _EQUAL = 0.65, 0.5, 0.9
 # Degrees: so much nearer to level is how a person would read it, and might read it nonetheless.
@@ -176,7 +177,7 @@ def _readings(places: Places, radii: NDArray[np.float64]) -> list[Reading]:
         parts = np.split(by_height, np.flatnonzero(steps > apart) + 1)
         between = float(steps[steps > apart].min()) if len(parts) > 1 else nearest
         spread = max(float(np.ptp(down[part])) for part in parts)
-        if spread > _LOOSE * between:
+        if spread > _LOOSE * between or between - spread < _APART * nearest:
             continue
         rows = tuple(tuple(part[np.argsort(across[part])].tolist()) for part in parts)
         clearness = (between - spread) * len(places) / len(parts)

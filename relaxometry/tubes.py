@@ -135,8 +135,7 @@ class Tubes:
         return replace(self, labels=labels.reshape(series.grid), affine=series.affine, circles=None)
 
     def __repr__(self) -> str:
-        counts = np.bincount(self.labels[self.mask])
-        per_tube = counts[counts > 0]
+        per_tube = np.unique(self.labels[self.mask], return_counts=True)[1]
         agents = sorted({a for a in self.sheet["agent"] if a})
         told = f": {', '.join(agents)}" if agents else ""
         return f"Tubes: {len(self)}, {per_tube.min()} … {per_tube.max()} voxels each{told}"
