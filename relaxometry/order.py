@@ -43,6 +43,7 @@ class Reading(NamedTuple):
     rows: tuple[tuple[int, ...], ...]
     tilt: float
     clearness: float
+    apart: bool = True  # whether the rows are as far apart as neighbours are, or nearly so
 
 
 def checked_order(
@@ -123,7 +124,7 @@ def _rows(places: Places, radii: NDArray[np.float64], order: str) -> tuple[tuple
     """Rows from the top, each from the left; those of the rack nearest to the picture's."""
     readings = _readings(places, radii)
     what = "columns" if order == "columns" else "rows"
-    if not readings:
+    if not readings or not readings[0].apart:
         raise _doubtful(f"the tubes found stand in no {what} that can be told apart", what)
     best = readings[0]
     rivals = [r for r in readings[1:] if r.clearness >= _needed(r, best) * best.clearness]
@@ -167,22 +168,23 @@ def _readings(places: Places, radii: NDArray[np.float64]) -> list[Reading]:
     are clear if the space between them is much wider than they spread, and few if they are true:
     the diagonals of a lattice are rows too, but more of them and closer together.
     """
-    apart = float(np.median(radii))
+    least = float(np.median(radii))
     nearest = _nearest(places)
     found: dict[tuple[tuple[int, ...], ...], Reading] = {}
     for tilt in _TILTS:
         across, down = _turned(places, tilt)
         by_height = np.argsort(down, kind="stable")
         steps = np.diff(down[by_height])
-        parts = np.split(by_height, np.flatnonzero(steps > apart) + 1)
-        between = float(steps[steps > apart].min()) if len(parts) > 1 else nearest
+        parts = np.split(by_height, np.flatnonzero(steps > least) + 1)
+        between = float(steps[steps > least].min()) if len(parts) > 1 else nearest
         spread = max(float(np.ptp(down[part])) for part in parts)
-        if spread > _LOOSE * between or between - spread < _APART * nearest:
+        if spread > _LOOSE * between:
             continue
         rows = tuple(tuple(part[np.argsort(across[part])].tolist()) for part in parts)
         clearness = (between - spread) * len(places) / len(parts)
         if rows not in found or clearness > found[rows].clearness:
-            found[rows] = Reading(rows, float(tilt), clearness)
+            apart = between - spread >= _APART * nearest
+            found[rows] = Reading(rows, float(tilt), clearness, apart)
     return _upright(found.values())
 
 
