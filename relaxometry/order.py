@@ -71,6 +71,18 @@ def checked_order(
     return order, start_angle or 0.0, None if grid is None else _checked_grid(grid)
 
 
+def how_numbered(order: str, start_angle: float = 0.0) -> str:
+    """An order in words, as in "the tubes were numbered …"."""
+    return {
+        "rows": "by rows",
+        "columns": "by columns",
+        "serpentine": "by rows, every second one backwards",
+        "ring": f"clockwise from {start_angle:g}°",
+        "grid": "as the grid says",
+        "height": "by height",
+    }[order]
+
+
 def in_order(
     places: Places,
     radii: NDArray[np.float64],

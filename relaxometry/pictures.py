@@ -55,7 +55,7 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     drawn = [_Drawn.of(number, labels, here, series) for number in sorted(here.numbers)]
     present = [tube for tube in drawn if tube is not None]
     least = min(tube.box[3] - tube.box[1] for tube in present)
-    height = np.clip(2.3 * _NUMBER_SIZE / 72 * image.shape[0] / least, *_OVERLAY_HEIGHTS)
+    height = np.clip(2.8 * _NUMBER_SIZE / 72 * image.shape[0] / least, *_OVERLAY_HEIGHTS)
     figure, ax = _picture(image.shape, series.affine, height=float(height))
     low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
     ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")

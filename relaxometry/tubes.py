@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
 from .order import ORDERS as ORDERS
-from .order import checked_order, in_order
+from .order import checked_order, how_numbered, in_order
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_circles, read_sheet
 
@@ -376,7 +376,8 @@ def find_tubes(
             expected="a margin well below the radius",
         )
     return replace(
-        tubes_from_circles(series, circles.tolist(), table, margin_mm), source="found in the image"
+        tubes_from_circles(series, circles.tolist(), table, margin_mm),
+        source=f"found in the image and numbered {how_numbered(order, start_angle)}",
     )
 
 
