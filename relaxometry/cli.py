@@ -265,7 +265,7 @@ def tubes(
     from .folder import read
     from .placing import place_tubes
     from .settings import TubeSettings, check_one_way
-    from .tubefiles import MARKER, check_sheet_kept, write_tubes
+    from .tubefiles import MARKER, check_sheet_kept, way_back, write_tubes
     from .whole import check_free
 
     check_free(output, MARKER, force)
@@ -297,7 +297,7 @@ def tubes(
     folder = write_tubes(placed, data, output, sheet, force)
     _say(f"{placed!r}\nCheck the numbers: {folder / 'overlay.png'}")
     _say(f"Fill in what is in each tube: {folder / 'tubes.csv'}")
-    way = "labels.nii.gz" if placed.circles is None else "circles.csv"
+    way = way_back(placed)
     key = way.partition(".")[0]
     _say(f'Then in study.toml: [tubes] sheet = "…/tubes.csv", {key} = "…/{way}"')
 

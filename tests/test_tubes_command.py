@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -17,6 +18,7 @@ from relaxometry.bids import write_series
 from relaxometry.cli import run
 from relaxometry.nifti import read_labels
 from relaxometry.sample import write_study
+from relaxometry.tubefiles import way_back
 
 FILES = ("circles.csv", "labels.nii.gz", "overlay.png", "overlay.svg", "tubes.csv")
 
@@ -101,6 +103,15 @@ class TestWhatIsWritten:
         assert "out/overlay.png" in told
         assert "out/tubes.csv" in told
         assert 'circles = "…/circles.csv"' in told
+
+
+def test_circles_are_the_way_back_only_if_they_give_the_same_tubes(scan, found):
+    assert way_back(found) == "circles.csv"
+    three = np.repeat(found.labels, 3, axis=2)
+    assert way_back(replace(found, labels=three)) == "circles.csv"
+    three[..., 2] = 0  # the tubes end here
+    assert way_back(replace(found, labels=three)) == "labels.nii.gz"
+    assert way_back(replace(found, circles=None)) == "labels.nii.gz"
 
 
 class TestOn:
