@@ -53,6 +53,7 @@ _HOMES = {
     "Tubes": "tubes",
     "tubes_from_circles": "tubes",
     "tubes_from_labels": "tubes",
+    "tubes_from_rois": "imagej",
     "write_maps": "bids",
     "write_parametric_maps": "parametric",
     "write_study": "sample",
@@ -100,6 +101,7 @@ __all__ = [
     "tube_table",
     "tubes_from_circles",
     "tubes_from_labels",
+    "tubes_from_rois",
     "write_maps",
     "write_parametric_maps",
     "write_study",
@@ -144,6 +146,7 @@ if TYPE_CHECKING:
     )
     from .folder import read as read
     from .folder import read_all as read_all
+    from .imagej import tubes_from_rois as tubes_from_rois
     from .inspection import inspect as inspect
     from .mapfiles import read_map as read_map
     from .mapimage import MapImage as MapImage

@@ -32,6 +32,16 @@ def points(text: str | None) -> list[int]:
         raise InputError(f"{text!r}", field="--drop-echoes", expected="numbers from 1") from None
 
 
+def matrix(text: str | None) -> tuple[tuple[int, ...], ...] | None:
+    try:
+        rows = None if text is None else [row.split(",") for row in text.split(";")]
+        return None if rows is None else tuple(tuple(int(n) for n in row) for row in rows)
+    except ValueError:
+        raise InputError(
+            f"{text!r}", field="--grid", expected='tube numbers row by row, e.g. "1,2,3;0,4,5"'
+        ) from None
+
+
 def on_grid(series: Series, path: Path, array: NDArray[Any], affine: Affine) -> NDArray[Any]:
     """An image (x, y, z), if it lies on the grid of the series."""
     from .errors import GeometryError

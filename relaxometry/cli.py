@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from . import __version__
-from .arguments import angles, in_bytes, on_grid, points, times
+from .answer import relaxivity_line
+from .arguments import angles, in_bytes, matrix, on_grid, points, times
 from .errors import InputError, RelaxometryError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def _finish(result: StudyResult, page: Path) -> None:
     """Say the answer and where it is; leave with 1 if a quality check failed."""
     if result.relaxivity is not None:
         for row in result.relaxivity.table.to_dict("records"):
-            _say(_relaxivity_line(row))
+            _say(relaxivity_line(row))
     for one in result.contrasts:
         _say(repr(one))
     for warning in result.warnings:
@@ -84,24 +83,6 @@ def _finish(result: StudyResult, page: Path) -> None:
     _say(f"Report: {page}")
     if result.failures:
         raise typer.Exit(QUALITY)
-
-
-def _relaxivity_line(row: Mapping[Any, Any]) -> str:
-    name = " ".join(str(row[key]) for key in ("agent", "condition") if row[key])
-    parts = []
-    for symbol in ("r1", "r2"):
-        if f"{symbol}_per_mM_per_s" in row:
-            value, low, high = (
-                row[f"{symbol}_{part}per_mM_per_s"] for part in ("", "ci95_low_", "ci95_high_")
-            )
-            sure = math.isfinite(low)
-            interval = f"95 % {low:.4g} … {high:.4g}" if sure else "interval unknown"
-            known = math.isfinite(value)
-            told = f"= {value:.4g} ({interval}) mM⁻¹ s⁻¹" if known else "not determined"
-            parts.append(f"{symbol} {told}")
-    if row["class"] != "not determined":
-        parts.append(f"r2/r1 = {row['r2_r1']:.3g}: {row['class']}")
-    return f"{name}: " + ", ".join(parts)
 
 
 @app.command()
@@ -141,7 +122,13 @@ def inspect(
     )
 
 
+SeriesNumber = Annotated[int | None, typer.Option(help="Number of the series in `inspect`.")]
 Times = Annotated[str | None, typer.Option(help="By hand, e.g. 10ms,20ms,30ms.")]
+Angles = Annotated[str | None, typer.Option(help="By hand, in degrees, e.g. 2,5,10.")]
+Repeats = Annotated[
+    Literal["mean", "separate"] | None,
+    typer.Option(help="What becomes of several images at one setting."),
+]
 
 
 @app.command()
@@ -150,18 +137,15 @@ def fit(
     output: Output,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Default by the data.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Label NIfTI: fit where it is not 0.")] = None,
-    series: Annotated[int | None, typer.Option(help="Number of the series in `inspect`.")] = None,
+    series: SeriesNumber = None,
     te: Times = None,
     ti: Times = None,
     tr: Times = None,
-    fa: Annotated[str | None, typer.Option(help="By hand, in degrees, e.g. 2,5,10.")] = None,
+    fa: Angles = None,
     polarity: Annotated[
         Literal["magnitude", "signed"] | None, typer.Option(help="Of inversion recovery.")
     ] = None,
-    repeats: Annotated[
-        Literal["mean", "separate"] | None,
-        typer.Option(help="What becomes of several images at one setting."),
-    ] = None,
+    repeats: Repeats = None,
     drop_echoes: Annotated[str | None, typer.Option(help="Points to leave out, e.g. 1,2.")] = None,
     drop_reason: Annotated[str, typer.Option(help="Why; needed with --drop-echoes.")] = "",
     b1: Annotated[
@@ -246,6 +230,76 @@ def fit(
     if few:
         typer.echo("quality check failed: most voxels could not be determined", err=True)
         raise typer.Exit(QUALITY)
+
+
+@app.command()
+def tubes(
+    path: Annotated[Path, typer.Argument(help="Folder or file of one series.")],
+    output: Output,
+    sheet: Annotated[Path | None, typer.Option(help="tubes.csv: what is in the tubes.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many tubes there are.")] = None,
+    order: Annotated[
+        str | None, typer.Option(help="rows, columns, serpentine, ring, grid or height.")
+    ] = None,
+    start_angle: Annotated[
+        float | None, typer.Option(help="Of a ring: degrees clockwise from the top.")
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(help='Numbers as you see them, 0 for none: "1,2,3;0,4,5".')
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="In mm: how far to keep from the wall.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="By hand: a label NIfTI.")] = None,
+    rois: Annotated[Path | None, typer.Option(help="By hand: .roi or .zip of ImageJ.")] = None,
+    circles: Annotated[Path | None, typer.Option(help="By hand: a CSV of circles.")] = None,
+    series: SeriesNumber = None,
+    te: Times = None,
+    ti: Times = None,
+    tr: Times = None,
+    fa: Angles = None,
+    repeats: Repeats = None,
+    force: Force = False,
+) -> None:
+    """Find and number the tubes, to check and to fill in."""
+    from .folder import read
+    from .placing import place_tubes
+    from .settings import TubeSettings, check_one_way
+    from .tubefiles import MARKER, check_sheet_kept, way_back, write_tubes
+    from .whole import check_free
+
+    check_free(output, MARKER, force)
+    check_sheet_kept(output, sheet)
+    settings = TubeSettings(
+        on="series",
+        sheet=sheet,
+        order=order,
+        start_angle=start_angle,
+        grid=matrix(grid),
+        count=count,
+        labels=labels,
+        rois=rois,
+        circles=circles,
+        margin_mm=margin,
+    )
+    check_one_way(settings, lambda key: f"--{key.removesuffix('_mm').replace('_', '-')}")
+    data = read(
+        path,
+        series=series,
+        te=times(te, "--te"),
+        ti=times(ti, "--ti"),
+        tr=times(tr, "--tr"),
+        fa=angles(fa),
+        repeats=repeats,
+    )
+    _say(repr(data))
+    placed = place_tubes(settings, {"series": data}, filled=False)["series"]
+    folder = write_tubes(placed, data, output, sheet, force)
+    _say(f"{placed!r}\nCheck the numbers: {folder / 'overlay.png'}")
+    _say(f"Fill in what is in each tube: {folder / 'tubes.csv'}")
+    way = way_back(placed)
+    key = way.partition(".")[0]
+    _say(f'Then in study.toml: [tubes] sheet = "…/tubes.csv", {key} = "…/{way}"')
 
 
 @app.command()

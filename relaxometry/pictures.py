@@ -5,18 +5,19 @@ Maps use lipari for T1 and navia for T2, as recommended for relaxometry (Fuderer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
+from matplotlib.patches import Ellipse, FancyArrowPatch, PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from .canvas import STYLE, Picture
-from .geometry import Affine, shown, voxel_size
+from .geometry import Affine, shown, shown_position, voxel_size
 from .maps import ParameterMaps, determined
 from .series import Series
 from .tubes import Tubes
@@ -28,13 +29,18 @@ if TYPE_CHECKING:
 _COLOUR_MAPS = {"T1": "lipari", "R1": "lipari", "T2": "navia", "R2": "navia"}
 _NOTHING = "#dcdcdc"  # where there is no value
 _PICTURE_HEIGHT = 2.4  # inches
+_OVERLAY_HEIGHTS = 2.4, 5.2  # inches; the more the smaller the tubes
 _NUMBER_SIZE = 6.5  # points
+_MEASURED, _FOUND, _ORDER = "#56B4E9", "#E69F00", "#F0E442"
 
 
+@rc_context(STYLE)
 def tube_overlay(series: Series, tubes: Tubes) -> Figure:
-    """Root sum of squares of a series, with the outline of what is measured of each tube.
+    """The tubes on an image of a series, for a person to check: where, how large, in which order.
 
-    The slice with most of the tubes is shown.
+    The image is the root sum of squares over the series, in the slice with most of the tubes. Each
+    tube has its number and the outline of what is measured of it, the circle it was found as where
+    there is one, and a faint arrow to the next number.
 
     Parameters
     ----------
@@ -46,22 +52,110 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     z = fullest_slice(here.mask)
     image = shown(series.root_sum_of_squares()[:, :, z], series.affine)
     labels = shown(here.labels[:, :, z], series.affine)
-    figure, ax = _picture(image.shape, series.affine)
+    drawn = [_Drawn.of(number, labels, here, series) for number in sorted(here.numbers)]
+    present = [tube for tube in drawn if tube is not None]
+    least = min(tube.box[3] - tube.box[1] for tube in present)
+    height = np.clip(2.8 * _NUMBER_SIZE / 72 * image.shape[0] / least, *_OVERLAY_HEIGHTS)
+    figure, ax = _picture(image.shape, series.affine, height=float(height))
     low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
     ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")
     borders = _borders(labels)
     # Dark under light: a line that shows on bright tubes as on dark ones.
-    for colour, width in (("#000000", 1.4), ("#56B4E9", 0.7)):
+    for colour, width in (("#000000", 1.4), (_MEASURED, 0.7)):
         ax.add_patch(PathPatch(borders, fill=False, edgecolor=colour, linewidth=width))
-    pixel = 72 * _PICTURE_HEIGHT / labels.shape[0]  # in points
-    for number in here.numbers:
-        rows, columns = np.nonzero(labels == number)
-        if rows.size:
-            # A number that would hide its tube stands on top of it.
-            beside = (np.ptp(rows) + 1) * pixel < 2 * _NUMBER_SIZE
-            row = rows.min() - 1 if beside else rows.mean()
-            _number(ax, columns.mean(), row, str(number), "bottom" if beside else "center")
+    pixel = 72 * height / image.shape[0]  # in points
+    for tube in present:
+        if tube.circle is not None:
+            column, row, across, down = tube.circle
+            ax.add_patch(
+                Ellipse((column, row), 2 * across, 2 * down, fill=False, ec=_FOUND, lw=0.5)
+            )
+        # A number that would hide its tube stands on top of it.
+        _, top, _, bottom = tube.box
+        beside = (bottom - top) * pixel < 2 * _NUMBER_SIZE
+        row = top - 1 if beside else tube.row
+        _number(ax, tube.column, row, str(tube.number), "bottom" if beside else "center")
+    steps = [(one, other, one.far(other)) for one, other in pairwise(present)]
+    for one, other, far in steps:
+        # Back to the next row, across other tubes.
+        _arrow(ax, one, other, pixel, back=far > 1.8 * float(np.median([f for *_, f in steps])))
+    ax.set_xlim(-0.5, image.shape[1] - 0.5)
+    ax.set_ylim(image.shape[0] - 0.5, -0.5)
     return figure
+
+
+class _Drawn(NamedTuple):
+    """A tube in the picture, in pixels.
+
+    Attributes
+    ----------
+    number : int
+    column, row : float
+        Middle of what is measured.
+    box : tuple of int
+        Left, top, right, bottom of what is measured, the last two exclusive.
+    circle : tuple of float or None
+        Column, row and half axes of the circle it was found as.
+    """
+
+    number: int
+    column: float
+    row: float
+    box: tuple[int, int, int, int]
+    circle: tuple[float, float, float, float] | None
+
+    @classmethod
+    def of(cls, number: int, labels: NDArray[Any], tubes: Tubes, series: Series) -> _Drawn | None:
+        """None if the tube is not in this slice."""
+        rows, columns = np.nonzero(labels == number)
+        if not rows.size:
+            return None
+        box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+        circle = None
+        if tubes.circles is not None:
+            step = np.array(voxel_size(series.affine)[:2])
+            x, y, radius = tubes.circles[tubes.numbers.index(number)]
+            centre = shown_position(np.array([x, y]) / step, series.grid, series.affine)
+            axes = radius / (step if _upright(series.affine) else step[::-1])
+            circle = (float(centre[0]), float(centre[1]), float(axes[0]), float(axes[1]))
+        return cls(number, float(columns.mean()), float(rows.mean()), box, circle)
+
+    def far(self, other: _Drawn) -> float:
+        """Pixels to the middle of another tube."""
+        return float(np.hypot(other.column - self.column, other.row - self.row))
+
+    def edge(self, towards: _Drawn) -> tuple[float, float]:
+        """Where the way from the middle to that of another tube leaves this one."""
+        left, top, right, bottom = self.box
+        a, b = (right - left) / 2, (bottom - top) / 2
+        if self.circle is not None:
+            a, b = self.circle[2:]
+        dx, dy = towards.column - self.column, towards.row - self.row
+        length = np.hypot(dx / a, dy / b)
+        part = min(1 / length, 0.5) if length else 0.0
+        return self.column + part * dx, self.row + part * dy
+
+
+def _arrow(ax: Axes, one: _Drawn, other: _Drawn, pixel: float, back: bool) -> None:
+    """A faint arrow from one tube to the next, under everything but the image."""
+    start, end = one.edge(other), other.edge(one)
+    long = np.hypot(end[0] - start[0], end[1] - start[1]) * pixel  # points, nearly
+    ax.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=float(np.clip(0.6 * long, 2.5, 5)),
+            shrinkA=0,
+            shrinkB=0,
+            linewidth=0.4 if back else 0.7,
+            color=_ORDER,
+            alpha=0.5 if back else 0.8,
+            zorder=0.9,
+            capstyle="butt",
+            joinstyle="miter",
+        )
+    )
 
 
 @rc_context(STYLE)
@@ -109,14 +203,20 @@ def fullest_slice(mask: NDArray[np.bool_]) -> int:
     return int(best[best.size // 2])
 
 
-def _picture(shape: tuple[int, ...], affine: Affine, beside: float = 0.0) -> tuple[Figure, Axes]:
+def _upright(affine: Affine) -> bool:
+    """Whether x runs along the rows of the picture, and not down its columns."""
+    return shown(np.empty((2, 3)), affine).shape == (3, 2)
+
+
+def _picture(
+    shape: tuple[int, ...], affine: Affine, beside: float = 0.0, height: float = _PICTURE_HEIGHT
+) -> tuple[Figure, Axes]:
     """A figure filled by a picture (row, column) in true proportions, with room to its right."""
     dx, dy, _ = voxel_size(affine)
-    swapped = shown(np.empty((2, 3)), affine).shape == (2, 3)
-    across, down = (dy, dx) if swapped else (dx, dy)
-    width = _PICTURE_HEIGHT * (shape[1] * across) / (shape[0] * down)
-    width = min(max(width, _PICTURE_HEIGHT / 3), 2 * _PICTURE_HEIGHT)
-    figure = Picture(figsize=(width + beside, _PICTURE_HEIGHT))
+    across, down = (dx, dy) if _upright(affine) else (dy, dx)
+    width = height * (shape[1] * across) / (shape[0] * down)
+    width = min(max(width, height / 3), 2 * height)
+    figure = Picture(figsize=(width + beside, height))
     ax = figure.add_axes((0, 0, width / (width + beside), 1))
     ax.set_axis_off()
     return figure, ax

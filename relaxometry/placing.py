@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .imagej import tubes_from_rois
 from .nifti import read_labels
 from .series import Series
 from .settings import TubeSettings
+from .sheet import read_sheet
 from .tubes import Tubes, find_tubes, tubes_from_circles, tubes_from_labels
 
 
-def place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[str, Tubes]:
+def place_tubes(
+    settings: TubeSettings, series: Mapping[str, Series], filled: bool = True
+) -> dict[str, Tubes]:
+    """The tubes on the grid of every series; the sheet may lack what need not be `filled` yet."""
     on = series[settings.on]
+    sheet = None if settings.sheet is None else read_sheet(settings.sheet, filled)
     if settings.labels is not None:
         labels, affine = read_labels(settings.labels)
-        tubes = tubes_from_labels(labels, affine, settings.sheet)
+        tubes = tubes_from_labels(labels, affine, sheet)
+    elif settings.rois is not None:
+        tubes = tubes_from_rois(on, settings.rois, sheet)
     elif settings.circles is not None:
-        tubes = tubes_from_circles(on, settings.circles, settings.sheet, settings.margin_mm or 0.0)
+        tubes = tubes_from_circles(
+            on, settings.circles, sheet, settings.margin_mm, settings.circles_unit
+        )
     else:
-        # What the study does not say is left to the defaults of `find_tubes`.
-        order = {} if settings.order is None else {"order": settings.order}
-        tubes = find_tubes(on, settings.sheet, margin_mm=settings.margin_mm, **order)
+        tubes = find_tubes(
+            on,
+            sheet,
+            settings.order,
+            settings.margin_mm,
+            start_angle=settings.start_angle,
+            grid=settings.grid,
+            count=settings.count,
+        )
     return {name: tubes.on(one) for name, one in series.items()}

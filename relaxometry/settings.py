@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from .errors import InputError
+from .order import checked_order
 from .units import seconds
 
 QUANTITY_TABLES = ("T1", "T2")
@@ -51,8 +52,13 @@ class TubeSettings:
     on: str
     sheet: Path | None = None
     order: str | None = None
+    start_angle: float | None = None
+    grid: tuple[tuple[int, ...], ...] | None = None
+    count: int | None = None
     labels: Path | None = None
-    circles: tuple[tuple[float, ...], ...] | None = None
+    rois: Path | None = None
+    circles: tuple[tuple[float, ...], ...] | Path | None = None
+    circles_unit: Literal["mm", "voxels"] | None = None
     margin_mm: float | None = None
 
 
@@ -158,35 +164,70 @@ def _scan(table: _Table) -> ScanSettings:
 
 
 def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
-    if "rois" in table.values:
-        raise InputError(
-            "ImageJ ROIs are not read yet",
-            field=table.key("rois"),
-            hint="give a label image (labels = …) or circles",
-        )
     default = "T2" if "T2" in scans else next(iter(scans), "")
-    circles = table.take("circles", list)
+
+    def named(key: str) -> Path | None:
+        return table.path(key) if table.seen(key) else None
+
+    circles, grid = table.take("circles", (list, str)), table.take("grid", list)
+    count = table.take("count", int)
+    if count is not None and count < 1:
+        raise InputError(f"{count}", field=table.key("count"), expected="a number of tubes, from 1")
     settings = TubeSettings(
         on=table.choice("on", tuple(scans)) or default,
-        sheet=table.path("sheet") if "sheet" in table.values else None,
+        sheet=named("sheet"),
         order=table.text("order") or None,
-        labels=table.path("labels") if "labels" in table.values else None,
-        circles=None if circles is None else tuple(circles),
+        start_angle=table.number("start_angle"),
+        grid=None if grid is None else tuple(grid),
+        count=count,
+        labels=named("labels"),
+        rois=named("rois"),
+        circles=tuple(circles) if isinstance(circles, list) else named("circles"),
+        circles_unit=table.choice("circles_unit", ("mm", "voxels")),
         margin_mm=table.number("margin_mm"),
     )
-    ways = [way for way in ("order", "labels", "circles") if table.seen(way)]
-    if len(ways) > 1:
-        raise InputError(
-            f"both {' and '.join(ways)}", field="[tubes]", expected="one way to place the tubes"
-        )
-    if settings.margin_mm is not None and settings.labels is not None:
-        raise InputError(
-            "margin_mm with labels",
-            field="[tubes] margin_mm",
-            expected="order or circles: labels are measured as they are drawn",
-        )
+    check_one_way(settings, table.key)
     table.done()
     return settings
+
+
+def check_one_way(settings: TubeSettings, named: Callable[[str], str]) -> None:
+    """Raise `InputError` unless the tubes are placed in one way, with what belongs to it.
+
+    Parameters
+    ----------
+    settings : TubeSettings
+    named : callable
+        How the user calls a setting: a key of a file, an option of a command.
+    """
+    finding = ("order", "start_angle", "grid", "count")
+    given = [key for key in finding if getattr(settings, key) is not None][:1]
+    given += [key for key in ("labels", "rois", "circles") if getattr(settings, key) is not None]
+    if len(given) > 1:
+        raise InputError(
+            f"both {' and '.join(given[:2])}",
+            field=named("").strip(" -") or None,
+            expected="one way to place the tubes",
+        )
+    way = given[0] if given else ""
+    if settings.margin_mm is not None and way in ("labels", "rois"):
+        raise InputError(
+            f"margin_mm with {way}",
+            field=named("margin_mm"),
+            expected=f"order or circles: {way} are measured as they are drawn",
+        )
+    if settings.circles_unit is not None and way != "circles":
+        raise InputError("without circles", field=named("circles_unit"), expected="circles")
+    if way in finding or not way:
+        try:
+            checked_order(settings.order, settings.start_angle, settings.grid)
+        except InputError as error:
+            raise InputError(
+                error.found,
+                field=named(error.field or ""),
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
 
 
 def _contrast(table: _Table) -> ContrastSettings:
@@ -225,6 +266,7 @@ class _Table:
         if not isinstance(value, kind) or isinstance(value, bool):
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             words = {"str": "text", "int": "a whole number", "list": "a list", "dict": "a table"}
+            words["list or str"] = "a list, or the name of a CSV file"
             raise InputError(
                 f"{value!r}", field=self.key(key), expected=words.get(names, "a number")
             )

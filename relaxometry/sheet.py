@@ -6,14 +6,19 @@ import csv
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .errors import InputError
 
 REQUIRED = ("tube", "agent", "concentration_mM")
+_CIRCLE: dict[Literal["mm", "voxels"], tuple[str, str, str]] = {
+    "mm": ("x_mm", "y_mm", "radius_mm"),
+    "voxels": ("x_voxel", "y_voxel", "radius_voxels"),
+}
 _YES, _NO = ("yes", "true", "1", "1.0", "x"), ("", "no", "false", "0", "0.0")
 
 
@@ -25,11 +30,12 @@ def empty_sheet(tubes: Iterable[int]) -> pd.DataFrame:
     return sheet.assign(exclude=False, reason="")
 
 
-def read_sheet(path: str | Path) -> pd.DataFrame:
+def read_sheet(path: str | Path, filled: bool = True) -> pd.DataFrame:
     """Read ``tubes.csv``.
 
     Columns ``tube, agent, concentration_mM`` and, optionally, ``concentration_sd_mM, replicate,
     condition, exclude, reason``. An agent may be empty or ``blank`` where the concentration is 0.
+    Agents and concentrations may be missing where it need not be `filled` yet.
 
     Raises
     ------
@@ -47,7 +53,8 @@ def read_sheet(path: str | Path) -> pd.DataFrame:
             )
     try:
         sheet = checked_sheet(table)
-        _check_stated(sheet)
+        if filled:
+            _check_stated(sheet)
     except InputError as error:
         raise error.at(path) from None
     return sheet
@@ -95,6 +102,57 @@ def read_table(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
             )
     full = [(cells + [""] * len(columns))[: len(columns)] for _, cells in rows]
     return pd.DataFrame(full, columns=columns, dtype=str)
+
+
+class CircleList(NamedTuple):
+    """A table of circles: tube numbers, (k, 3) x, y, radius in `unit`, and the margin it states."""
+
+    tubes: list[int]
+    circles: NDArray[np.float64]
+    unit: Literal["mm", "voxels"]
+    margin_mm: float | None
+
+
+def read_circles(path: str | Path, unit: Literal["mm", "voxels"] | None = None) -> CircleList:
+    """Read ``circles.csv``: ``tube`` and ``x_mm, y_mm, radius_mm``, or the same in voxels.
+
+    Parameters
+    ----------
+    path : path
+    unit : {"mm", "voxels"}, optional
+        Which of the two is read; default mm where they are there.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the tube and the column, if a number is missing or is none, a tube is
+        doubled, or the margin is not the same for all.
+    """
+    table = read_table(path, ("tube",))
+    if unit is None:
+        unit = "mm" if set(_CIRCLE["mm"]) <= set(table) else "voxels"
+    columns = _CIRCLE.get(unit, _CIRCLE["mm"])
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise InputError(
+            f"no column {missing[0]}",
+            path=path,
+            expected=" or ".join(", ".join(("tube", *one)) for one in _CIRCLE.values()),
+        )
+    try:
+        tubes = checked_sheet(table[["tube"]])["tube"].tolist()
+        circles = [
+            [_number(row[column], f"{column} of tube {row['tube']}") for column in columns]
+            for row in table.to_dict("records")
+        ]
+        margins = set(table["margin_mm"]) if "margin_mm" in table else {""}
+        if len(margins) > 1:
+            raise InputError("not the same for all tubes", field="margin_mm", expected="one number")
+        margin = margins.pop()
+        margin_mm = _number(margin, "margin_mm") if margin else None
+    except InputError as error:
+        raise error.at(path) from None
+    return CircleList(tubes, np.array(circles), unit, margin_mm)
 
 
 def as_text(value: Any) -> str:
@@ -156,6 +214,12 @@ def checked_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
 def _check_stated(sheet: pd.DataFrame) -> None:
     """Raise `InputError` unless every tube in use has its concentration and agent."""
     missing = sheet["concentration_mM"].isna() & ~sheet["exclude"]
+    if missing.all() and (sheet["agent"] == "").all():
+        raise InputError(
+            f"not filled in yet: {len(sheet)} tubes, and nothing of what is in them",
+            field="agent, concentration_mM",
+            expected="in each row a name and a number of mM (0 for a blank)",
+        )
     if missing.any():
         raise InputError(
             "no concentration",

@@ -318,7 +318,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
     for one in series.values():
         files += [Path(file) for file in one.provenance.files]
     if settings.tubes:
-        files += [f for f in (settings.tubes.sheet, settings.tubes.labels) if f is not None]
+        drawn = (settings.tubes.labels, settings.tubes.rois, settings.tubes.circles)
+        files += [f for f in (settings.tubes.sheet, *drawn) if isinstance(f, Path)]
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent

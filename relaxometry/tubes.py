@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
+from .order import ORDERS as ORDERS
+from .order import checked_order, how_numbered, in_order
 from .series import Series
-from .sheet import checked_sheet, empty_sheet, read_sheet
+from .sheet import checked_sheet, empty_sheet, read_circles, read_sheet
 from .stack import find_in_stack
 
-ORDERS = ("rows",)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
 MARGIN_VOXELS, MARGIN_OF_RADIUS = 1.5, 0.15
 
@@ -96,6 +100,12 @@ class Tubes:
         table = read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
         return replace(self, sheet=table)
 
+    def plot(self, series: Series) -> Figure:
+        """The tubes on an image of the series, numbered, for a person to check."""
+        from .plots import tube_overlay
+
+        return tube_overlay(series, self)
+
     def on(self, series: Series) -> Tubes:
         """The same tubes on the grid of another series, voxel by voxel through the affines.
 
@@ -123,8 +133,7 @@ class Tubes:
         return replace(self, labels=labels.reshape(series.grid), affine=series.affine, circles=None)
 
     def __repr__(self) -> str:
-        counts = np.bincount(self.labels[self.mask])
-        per_tube = counts[counts > 0]
+        per_tube = np.unique(self.labels[self.mask], return_counts=True)[1]
         agents = sorted({a for a in self.sheet["agent"] if a})
         told = f": {', '.join(agents)}" if agents else ""
         return f"Tubes: {len(self)}, {per_tube.min()} … {per_tube.max()} voxels each{told}"
@@ -172,9 +181,10 @@ def tubes_from_labels(
 
 def tubes_from_circles(
     series: Series,
-    circles: Sequence[Sequence[float]],
+    circles: Sequence[Sequence[float]] | str | Path,
     sheet: pd.DataFrame | str | Path | None = None,
-    margin_mm: float = 0.0,
+    margin_mm: float | None = None,
+    unit: Literal["mm", "voxels"] | None = None,
 ) -> Tubes:
     """Tubes from circles, one per row of the sheet, in its order; through all slices.
 
@@ -182,13 +192,16 @@ def tubes_from_circles(
     ----------
     series : Series
         Image the circles were drawn on.
-    circles : sequence of (x, y, radius)
-        mm along a row (x) and down a column (y) from the centre of the first voxel.
+    circles : sequence of (x, y, radius), or path
+        Along a row (x) and down a column (y) from the centre of the first voxel; or a CSV file as
+        `relaxometry tubes` writes it, whose tube numbers say which circle is whose.
     sheet : DataFrame or path, optional
         As many rows as circles; numbered from 1 if absent.
-    margin_mm : float
+    margin_mm : float, optional
         How much is taken off each radius before voxels are counted in; a voxel is in when its
-        centre is.
+        centre is. Default what the file says, else 0.
+    unit : {"mm", "voxels"}, optional
+        Of the circles; default mm, or what the file has.
 
     Returns
     -------
@@ -198,23 +211,55 @@ def tubes_from_circles(
     ------
     InputError
         If a circle is not three numbers, lies outside the image, overlaps another, or holds no
-        voxel, or if the sheet has another number of tubes.
+        voxel, if the sheet has another number of tubes, or if the unit is voxels that are not
+        square.
     """
+    table = _as_sheet(sheet)
+    numbers: list[int] | None = None
+    given: Any = circles
+    if isinstance(circles, (str, Path)):
+        listed = read_circles(circles, unit)
+        numbers, given, unit = listed.tubes, listed.circles, listed.unit
+        margin_mm = listed.margin_mm if margin_mm is None else margin_mm
+    margin_mm, unit = margin_mm or 0.0, unit or "mm"
     try:
-        array = np.asarray(circles, dtype=np.float64)
+        array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.ndim != 2 or array.shape[1:] != (3,) or not np.isfinite(array).all():
-        raise InputError("not a list of [x, y, radius]", field="circles", expected="numbers in mm")
+        raise InputError(
+            "not a list of [x, y, radius]", field="circles", expected=f"numbers of {unit}"
+        )
+    if unit not in ("mm", "voxels"):
+        raise InputError(f"{unit!r}", field="unit", expected="mm or voxels")
     _check_margin(margin_mm)
-    table = _as_sheet(sheet)
-    table = empty_sheet(range(1, len(array) + 1)) if table is None else checked_sheet(table)
+    if table is None:
+        table = empty_sheet(range(1, len(array) + 1) if numbers is None else numbers)
+    table = checked_sheet(table)
     if len(table) != len(array):
         raise InputError(
             f"{len(array)} circles for {len(table)} tubes in the sheet",
             field="circles",
             expected="one circle per row of the sheet, in its order",
         )
+    if numbers is not None:
+        odd = sorted(set(numbers) ^ set(table["tube"]))
+        if odd:
+            raise InputError(
+                f"tube {odd[0]} is in one of circles and sheet, not in both",
+                field="circles",
+                expected="the tubes of the sheet",
+            )
+        array = array[[numbers.index(tube) for tube in table["tube"]]]
+    if unit == "voxels":
+        dx, dy, _ = voxel_size(series.affine)
+        if abs(dx - dy) > 1e-3 * dx:
+            raise InputError(
+                f"voxels of {dx:.4g} × {dy:.4g} mm: a radius in voxels is no circle",
+                field="circles_unit",
+                expected="mm where voxels are not square",
+            )
+        array = array * dx
     paths = np.repeat(array[:, None], series.grid[2], axis=1)
     return Tubes(
         _painted(series, paths, table, margin_mm),
@@ -263,8 +308,12 @@ def _painted(
 def find_tubes(
     series: Series,
     sheet: pd.DataFrame | str | Path | None = None,
-    order: str = "rows",
+    order: str | None = None,
     margin_mm: float | None = None,
+    *,
+    start_angle: float | None = None,
+    grid: Sequence[Sequence[int]] | None = None,
+    count: int | None = None,
 ) -> Tubes:
     """Find the tubes in the image: round, brighter than air, alone, touching or in a bath.
 
@@ -277,10 +326,19 @@ def find_tubes(
     sheet : DataFrame or path, optional
         What is in the tubes; its number of rows is the number expected. Tube numbers follow the
         stated order, whatever the order of the rows.
-    order : {"rows"}
-        Numbered by rows, left to right, top to bottom, as the picture is shown.
+    order : {"rows", "columns", "serpentine", "ring", "grid", "height"}, optional
+        As the picture is shown: by rows, left to right and top to bottom (the default); by columns,
+        top to bottom and left to right; by rows, every second one backwards; clockwise around a
+        ring; as `grid` says; or by height alone, for a rack without rows.
     margin_mm : float, optional
         How far a region keeps from the wall; default the larger of 1.5 voxels and 0.15 radii.
+    start_angle : float, optional
+        Where a ring begins, in degrees clockwise from the top; the first tube is the one there or
+        the first one after it. Default 0.
+    grid : sequence of sequence of int, optional
+        Tube numbers as a person sees the rack, row by row, 0 for an empty place.
+    count : int, optional
+        The number expected, where there is no sheet to say it.
 
     Returns
     -------
@@ -289,26 +347,39 @@ def find_tubes(
     Raises
     ------
     InputError
-        If none is found, or another number than the sheet lists.
+        If none is found, another number than expected, or if they do not lie in that order.
     """
-    if order not in ORDERS:
-        raise InputError(f"{order!r}", field="order", expected=" or ".join(ORDERS))
+    order, start_angle, matrix = checked_order(order, start_angle, grid)
     if margin_mm is not None:
         _check_margin(margin_mm)
     dx, dy, _ = voxel_size(series.affine)
     paths = find_in_stack(series.root_sum_of_squares(), dx, dy, series.signal.shape[-1])
     table = _as_sheet(sheet)
     table = None if table is None else checked_sheet(table)
-    expected = None if table is None else len(table)
-    if not len(paths) or (expected is not None and len(paths) != expected):
+    told = [] if table is None else [(len(table), "listed in the sheet")]
+    told += [] if count is None else [(count, "expected")]
+    others = [f", {n} {what}" for n, what in told if n != len(paths)]
+    if not len(paths) or others:
         raise InputError(
-            f"{len(paths)} tubes found in the image"
-            + ("" if expected is None else f", {expected} listed in the sheet"),
+            f"{len(paths)} tubes found in the image" + "".join(others),
             expected="round tubes, each at least 6 voxels across",
-            hint="give their places with circles = [[x, y, radius], …] or a label image",
+            hint="give their places with circles = [[x, y, radius], …], a label image or ImageJ "
+            "ROIs",
         )
     circles = np.nanmedian(paths, axis=1)
-    places = _row_order(circles, series)
+    # In mm; where they are counted from does not matter here.
+    shown = shown_position(circles[:, :2], series.grid, series.affine)
+    places = in_order(shown, circles[:, 2], order, start_angle, matrix)
+    if matrix is not None:
+        numbers = np.sort(matrix[matrix > 0]).tolist()
+        table = empty_sheet(numbers) if table is None else table
+        odd = sorted(set(numbers) ^ set(table["tube"]))
+        if odd:
+            raise InputError(
+                f"tube {odd[0]} is in one of grid and sheet, not in both",
+                field="grid",
+                expected="the tubes of the sheet",
+            )
     if table is not None:  # the circle of each row of the sheet: its number counts, not its place
         places = places[table["tube"].rank().astype(int) - 1]
     else:
@@ -331,7 +402,7 @@ def find_tubes(
         table,
         circles=circles,
         margin_mm=margin_mm,
-        source="found in the image",
+        source=f"found in the image and numbered {how_numbered(order, start_angle)}",
     )
 
 
@@ -351,15 +422,3 @@ def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:
     air = float(np.median(frame))
     spread = 1.4826 * float(np.median(np.abs(frame - air)))
     return image > air + max(8 * spread, 0.02 * bright), air
-
-
-def _row_order(circles: NDArray[np.float64], series: Series) -> NDArray[np.intp]:
-    """Indices by rows, left to right and top to bottom of the picture as it is shown."""
-    # In mm; where they are counted from does not matter here.
-    places = shown_position(circles[:, :2], series.grid, series.affine)
-    right, down = places[:, 0], places[:, 1]
-    by_height = np.argsort(down, kind="stable")
-    # A new row starts where the next centre lies more than a radius below the last.
-    gap = float(np.median(circles[:, 2]))
-    row = np.concatenate([[0], np.cumsum(np.diff(down[by_height]) > gap)])
-    return by_height[np.lexsort((right[by_height], row))]

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins scene",
+    "units geometry noise whole polarity standins scene order",
     "estimate sheet settings rims",
     "circles",
     "stack",
@@ -37,15 +37,15 @@ FLOORS = (
     "crosscheck problem agents visupars",
     "curvefit clipping multiframe dicomparts",
     "fit selection",
-    "tubetable dicom dicomwriter nifti bruker canvas",
+    "tubetable dicom dicomwriter nifti bruker imagej canvas",
     "b1 parametric placing remarks pictures",
     "plots",
     "bids folder mapfiles",
     "sample study inspection",
     "results",
-    "page",
+    "page tubefiles",
     "reports",
-    "arguments",
+    "arguments answer",
     "cli",
     "__init__ __main__",
 )
@@ -57,6 +57,7 @@ DOORS = {
     "highdicom": {"parametric"},
     "nibabel": {"nifti"},
     "brukerapi": {"bruker"},
+    "roifile": {"imagej"},
     "lmfit": {"crosscheck"},
     "matplotlib": {"canvas", "pictures", "plots"},
     "cmcrameri": {"pictures"},
@@ -74,6 +75,7 @@ HEAVY = (
     "highdicom",
     "nibabel",
     "brukerapi",
+    "roifile",
     "scipy",
 )
 

@@ -30,7 +30,17 @@ from relaxometry.series import Protocol, Series
 from relaxometry.simulate import series_from_maps
 
 PACKAGE = Path(fit.__file__).parents[1]
-VERBS = ("demo", "inspect", "fit", "report", "contrast", "relaxivity", "simulate", "models")
+VERBS = (
+    "demo",
+    "inspect",
+    "fit",
+    "tubes",
+    "report",
+    "contrast",
+    "relaxivity",
+    "simulate",
+    "models",
+)
 
 
 @pytest.fixture(scope="module")

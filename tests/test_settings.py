@@ -203,9 +203,52 @@ WRONG = {
         SCAN + TUBES + 'labels = "labels.nii"\ncircles = [[1, 2, 3]]\n',
         r"\[tubes\]: both labels and circles",
     ),
-    "ImageJ": (
+    "no file of regions": (
         SCAN + TUBES + 'rois = "rois.zip"\n',
-        r"\[tubes\] rois: ImageJ ROIs are not read yet",
+        r"\[tubes\] rois: 'rois.zip' does not exist",
+    ),
+    "regions with a margin": (
+        SCAN + '[tubes]\nrois = "study.toml"\nmargin_mm = 1\n',
+        r"\[tubes\] margin_mm: margin_mm with rois",
+    ),
+    "order and regions": (
+        SCAN + TUBES + 'order = "ring"\nrois = "study.toml"\n',
+        r"\[tubes\]: both order and rois",
+    ),
+    "count and circles": (
+        SCAN + TUBES + "count = 3\ncircles = [[1, 2, 3]]\n",
+        r"\[tubes\]: both count and circles",
+    ),
+    "count of none": (SCAN + TUBES + "count = 0\n", r"\[tubes\] count: 0; expected a number of t"),
+    "order there is none": (
+        SCAN + TUBES + 'order = "diagonal"\n',
+        r"\[tubes\] order: 'diagonal'; expected rows or columns",
+    ),
+    "an angle of rows": (
+        SCAN + TUBES + 'order = "rows"\nstart_angle = 90\n',
+        r'\[tubes\] start_angle: with order = "rows"; expected order = "ring"',
+    ),
+    "grid without grid": (SCAN + TUBES + 'order = "grid"\n', r"\[tubes\] grid: no grid"),
+    "grid of rows": (
+        SCAN + TUBES + 'order = "rows"\ngrid = [[1]]\n',
+        r'\[tubes\] grid: with order = "rows"',
+    ),
+    "ragged grid": (SCAN + TUBES + "grid = [[1, 2], [3]]\n", r"\[tubes\] grid: .*equal length"),
+    "grid with a tube twice": (
+        SCAN + TUBES + "grid = [[1, 2], [2, 0]]\n",
+        r"\[tubes\] grid: tube 2 stands there twice",
+    ),
+    "unit of no circles": (
+        SCAN + TUBES + 'circles_unit = "voxels"\n',
+        r"\[tubes\] circles_unit: without circles",
+    ),
+    "circles in inches": (
+        SCAN + TUBES + 'circles = [[1, 2, 3]]\ncircles_unit = "inch"\n',
+        r"\[tubes\] circles_unit: 'inch'; expected mm or voxels",
+    ),
+    "no file of circles": (
+        SCAN + TUBES + 'circles = "c.csv"\n',
+        r"\[tubes\] circles: 'c.csv' does not exist",
     ),
 }
 

@@ -256,7 +256,7 @@ WRONG = {
     ),
     "times that are too few": ([(T2_PATH, T2_PATH + "\nte = [0.01, 0.02]")], "t2_mese"),
     "series there is none": ([(T2_PATH, T2_PATH + "\nseries = 9")], "t2_mese"),
-    "order there is none": ([('order = "rows"', 'order = "columns"')], "order: 'columns'"),
+    "order there is none": ([('order = "rows"', 'order = "diagonal"')], "order: 'diagonal'"),
     "overlapping circles": (
         [('order = "rows"', f"circles = {[[10, 10, 3]] * 16}")],
         "circles: circles of tubes 1 and 2 overlap",

@@ -375,5 +375,5 @@ class TestFinding:
                 rx.find_tubes(rx.Series(signal, ECHOES))
 
     def test_orders_there_are(self):
-        with pytest.raises(rx.InputError, match="order: 'columns'; expected rows"):
-            rx.find_tubes(mese(UNEQUAL, 0), order="columns")
+        with pytest.raises(rx.InputError, match="order: 'diagonal'; expected rows or columns"):
+            rx.find_tubes(mese(UNEQUAL, 0), order="diagonal")
