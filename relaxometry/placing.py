@@ -20,5 +20,7 @@ def place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[st
     else:
         # What the study does not say is left to the defaults of `find_tubes`.
         order = {} if settings.order is None else {"order": settings.order}
-        tubes = find_tubes(on, settings.sheet, margin_mm=settings.margin_mm, **order)
+        tubes = find_tubes(
+            on, settings.sheet, margin_mm=settings.margin_mm, template=settings.template, **order
+        )
     return {name: tubes.on(one) for name, one in series.items()}

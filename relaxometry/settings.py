@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import InputError
+from .template import SHIPPED
 from .units import seconds
 
 QUANTITY_TABLES = ("T1", "T2")
@@ -54,6 +55,7 @@ class TubeSettings:
     labels: Path | None = None
     circles: tuple[tuple[float, ...], ...] | None = None
     margin_mm: float | None = None
+    template: str | Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +175,9 @@ def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
         labels=table.path("labels") if "labels" in table.values else None,
         circles=None if circles is None else tuple(circles),
         margin_mm=table.number("margin_mm"),
+        template=_template(table) if "template" in table.values else None,
     )
-    ways = [way for way in ("order", "labels", "circles") if table.seen(way)]
+    ways = [way for way in ("order", "labels", "circles", "template") if table.seen(way)]
     if len(ways) > 1:
         raise InputError(
             f"both {' and '.join(ways)}", field="[tubes]", expected="one way to place the tubes"
@@ -187,6 +190,20 @@ def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
         )
     table.done()
     return settings
+
+
+def _template(table: _Table) -> str | Path:
+    """The name of a template that comes with the package, or the path of another."""
+    name = table.text("template")
+    if name in SHIPPED:
+        return name
+    if not name.lower().endswith(".toml"):
+        raise InputError(
+            f"{name!r}",
+            field=table.key("template"),
+            expected=f"{' or '.join(SHIPPED)}, or the path of a TOML file",
+        )
+    return table.path("template")
 
 
 def _contrast(table: _Table) -> ContrastSettings:

@@ -152,6 +152,8 @@ def analyse(
     lines = _relaxivity(table)
     warnings, failures = remarks(facts, series, table, lines)
     noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
+    for found in (one.alignment for one in list(tubes.values())[:1]):
+        noted += [] if found is None else found.notes
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),
@@ -318,7 +320,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
     for one in series.values():
         files += [Path(file) for file in one.provenance.files]
     if settings.tubes:
-        files += [f for f in (settings.tubes.sheet, settings.tubes.labels) if f is not None]
+        given = (settings.tubes.sheet, settings.tubes.labels, settings.tubes.template)
+        files += [f for f in given if isinstance(f, Path)]
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .alignment import Alignment, align
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_sheet
+from .template import Template, read_template
 
 ORDERS = ("rows",)
 # A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
@@ -41,6 +43,8 @@ class Tubes:
         voxel, in the order of the sheet; None where labels were given.
     margin_mm : float
         How far the region keeps from the circle.
+    alignment : Alignment or None
+        Where the template of a known phantom lies, if that is how they were found.
     """
 
     labels: NDArray[np.int32]
@@ -49,6 +53,7 @@ class Tubes:
     circles: NDArray[np.float64] | None = None
     margin_mm: float = 0.0
     source: str = field(default="labels")
+    alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -253,6 +258,7 @@ def find_tubes(
     sheet: pd.DataFrame | str | Path | None = None,
     order: str = "rows",
     margin_mm: float | None = None,
+    template: str | Path | Template | None = None,
 ) -> Tubes:
     """Find the tubes in the image: round, brighter than the air around them.
 
@@ -269,6 +275,9 @@ def find_tubes(
         Numbered by rows, left to right, top to bottom, as the picture is shown.
     margin_mm : float, optional
         How far a region keeps from the wall; default the larger of 1.5 voxels and 0.15 radii.
+    template : str, Path or Template, optional
+        A known phantom, see :func:`relaxometry.template.read_template`: its geometry says where the
+        tubes are and what their numbers are, and `order` is of no account.
 
     Returns
     -------
@@ -277,8 +286,10 @@ def find_tubes(
     Raises
     ------
     InputError
-        If none is found, or another number than the sheet lists.
+        If none is found, or another number than the sheet lists; if the template does not fit.
     """
+    if template is not None:
+        return _by_template(series, template, _as_sheet(sheet), margin_mm)
     if order not in ORDERS:
         raise InputError(f"{order!r}", field="order", expected=" or ".join(ORDERS))
     dx, dy, _ = voxel_size(series.affine)
@@ -296,17 +307,52 @@ def find_tubes(
     circles = circles[_row_order(circles, series)]
     if table is not None:  # the circle of each row of the sheet: its number counts, not its place
         circles = circles[table["tube"].rank().astype(int) - 1]
-    if margin_mm is None:
-        margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * float(circles[:, 2].min()))
-    if margin_mm >= circles[:, 2].min():
-        raise InputError(
-            f"{margin_mm:g} mm leaves nothing of a tube of {circles[:, 2].min():.3g} mm radius",
-            field="margin_mm",
-            expected="a margin well below the radius",
-        )
+    margin_mm = _margin(margin_mm, float(circles[:, 2].min()), max(dx, dy))
     return replace(
         tubes_from_circles(series, circles.tolist(), table, margin_mm), source="found in the image"
     )
+
+
+def _margin(margin_mm: float | None, radius: float, voxel: float) -> float:
+    """How far regions keep from the walls of tubes of this radius, all in mm."""
+    if margin_mm is None:
+        margin_mm = max(MARGIN_VOXELS * voxel, MARGIN_OF_RADIUS * radius)
+    if margin_mm >= radius:
+        raise InputError(
+            f"{margin_mm:g} mm leaves nothing of a tube of {radius:.3g} mm radius",
+            field="margin_mm",
+            expected="a margin well below the radius",
+        )
+    return margin_mm
+
+
+def _by_template(
+    series: Series,
+    template: str | Path | Template,
+    sheet: pd.DataFrame | None,
+    margin_mm: float | None,
+) -> Tubes:
+    """The tubes of a known phantom, or those of them that the sheet lists."""
+    known = template if isinstance(template, Template) else read_template(template)
+    table = empty_sheet(known.numbers) if sheet is None else checked_sheet(sheet)
+    strange = sorted(set(table["tube"]) - set(known.numbers))
+    if strange:
+        raise InputError(
+            f"tube {strange[0]} of the sheet is not in the template ({known.name})",
+            field="tube",
+            expected=f"numbers among {', '.join(map(str, known.numbers))}",
+        )
+    found = align(known, series)
+    rows = [known.numbers.index(number) for number in table["tube"]]
+    circles = [[*found.places[row], found.radius] for row in rows]
+    dx, dy, _ = voxel_size(series.affine)
+    tubes = tubes_from_circles(
+        series, circles, table, _margin(margin_mm, found.radius, max(dx, dy))
+    )
+    labels = np.zeros_like(tubes.labels)
+    labels[:, :, found.slices] = tubes.labels[:, :, found.slices]
+    source = f"found by the template of the {known.name}, at a scale of {found.scale:.3f}"
+    return replace(tubes, labels=labels, source=source, alignment=found)
 
 
 def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:

@@ -18,10 +18,12 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins",
+    "units geometry noise whole polarity standins template",
     "estimate sheet settings",
     "series regression",
-    "points models tubes images contrast",
+    "points models images contrast",
+    "alignment",
+    "tubes",
     "maps plan archive mapimage sidecar",
     "tables simulate scans",
     "peaks",

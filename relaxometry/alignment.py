@@ -1,0 +1,421 @@
+"""`Alignment`: where a known phantom lies in an image, found by its geometry, numbered by physics.
+
+A tube or sphere is a circle of edges that all point to or from its centre: a measure that no
+shading changes, and that bright and dark ones share. Circles of about the known radius are sought;
+the pose of the template (shift, any rotation, reflection, scale) is the one that most of them agree
+on, by sampling pairs (Fischler & Bolles, Commun ACM 24:381, 1981), refined by least squares. Poses
+that look alike are told apart by the known order of T1 or T2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .geometry import voxel_size
+from .models import model_for
+from .series import Series
+from .template import Template
+
+Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+#: How far the scale may be from 1: gradients are off by less, another phantom by more.
+SCALE_TOLERANCE = 0.03
+_LEAST_SHARE = 0.6  # of the positions, that must be seen
+_SEEN = 0.35  # of the circle's edge, at least, points to or from the centre
+_MOST_CIRCLES = 60
+# Radii relative to the template's: a slice off the middle is smaller, a wall's outside larger.
+_RADII = np.array([0.75, 0.85, 0.95, 1.05, 1.2, 1.35])
+_INSIDE = np.linspace(0.7, 1.2, 26)
+_AGREES, _APART = 0.6, 0.2  # rank correlation with the known order, and its lead over the next pose
+_WEAK = 0.03  # of the brightest circle: too little signal for a time
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Alignment:
+    """Where the positions of a template lie in an image.
+
+    Attributes
+    ----------
+    template : Template
+    places : ndarray (n, 2)
+        x, y in mm along a row and down a column from the centre of the first voxel.
+    seen : ndarray of bool (n,)
+        Whether the image shows a circle there; otherwise the template alone says so.
+    radius : float
+        What is inside in this slice, in mm.
+    scale : float
+        Size in the image over the true one: a measure of the gradients' calibration.
+    rotation : float
+        Degrees anticlockwise, in an image with x to the right and y down, after any reflection.
+    mirrored : bool
+        The phantom is seen from behind in that image.
+    rms : float
+        Of the distances between circles and template, in mm.
+    slices : slice
+        Slices to be measured.
+    """
+
+    template: Template
+    places: Array
+    seen: NDArray[np.bool_]
+    radius: float
+    scale: float
+    rotation: float
+    mirrored: bool
+    rms: float
+    slices: slice
+
+    @property
+    def placed_by_template(self) -> tuple[int, ...]:
+        """Numbers of the positions where the image shows nothing."""
+        pairs = zip(self.template.numbers, self.seen, strict=True)
+        return tuple(number for number, seen in pairs if not seen)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the result should know."""
+        hidden = self.placed_by_template
+        if not hidden:
+            return ()
+        listed = ", ".join(map(str, hidden))
+        return (f"tube {listed}: not seen in the image, placed by the template",)
+
+    def __repr__(self) -> str:
+        seen = f"{int(self.seen.sum())} of {len(self.seen)} seen"
+        mirrored = ", mirrored" if self.mirrored else ""
+        return (
+            f"Alignment: {self.template.name}, {seen}, scale {self.scale:.4f}, "
+            f"rotated by {self.rotation:.1f}°{mirrored}, rms {self.rms:.2g} mm"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pose:
+    """A similarity: place = turn·position + shift, of the conjugate position where mirrored."""
+
+    turn: complex
+    shift: complex
+    mirrored: bool
+    circle: tuple[int, ...]  # per position, −1 where there is none
+    rms: float
+
+    @property
+    def hits(self) -> int:
+        return sum(i >= 0 for i in self.circle)
+
+    def places(self, positions: Complex) -> Complex:
+        return self.turn * (positions.conj() if self.mirrored else positions) + self.shift
+
+
+def align(template: Template, series: Series) -> Alignment:
+    """Find where a known phantom lies.
+
+    Parameters
+    ----------
+    template : Template
+    series : Series
+        Root sum of squares over its points is searched; their course tells alike poses apart.
+
+    Returns
+    -------
+    Alignment
+
+    Raises
+    ------
+    InputError
+        If fewer than 60 % of the positions fit, the scale is off by more than 3 %, two slices show
+        such a plate, or the numbers cannot be told apart.
+    """
+    positions = template.positions @ np.array([1, -1j])  # y is up there, and down in an image
+    dx, dy, dz = voxel_size(series.affine)
+    images = series.root_sum_of_squares().astype(np.float64)
+    if template.shape == "tubes":
+        images = images.mean(axis=2, keepdims=True)
+    searched = []
+    for z in range(images.shape[2]):
+        slope = _Slope(images[:, :, z], dx, dy)
+        circles = slope.circles(template.radius)
+        searched.append((slope, circles, _poses(positions, circles, template.radius, max(dx, dy))))
+    most = [max((pose.hits for pose in poses), default=0) for _, _, poses in searched]
+    z = _slice(template, searched, most, dz)
+    slope, circles, poses = searched[z]
+    best = max(poses, key=lambda pose: (pose.hits, -pose.rms), default=None)
+    needed = max(3, math.ceil(_LEAST_SHARE * len(template)))
+    if best is None or best.hits < needed:
+        raise InputError(
+            f"{0 if best is None else best.hits} of {len(template)} positions of the template "
+            f"fit the image ({template.name})",
+            field="template",
+            expected=f"at least {needed}, at their true size to {100 * SCALE_TOLERANCE:g} %",
+            hint="is it this phantom, and this plate? else give circles or a label image",
+        )
+    # Spheres are measured where they are widest; tubes run through.
+    through = slice(0, series.grid[2])
+    if template.shape == "spheres":
+        beside = max(0, int((template.radius / 2 - dz / 2) // dz))
+        through = slice(max(0, z - beside), z + beside + 1)
+    times = _rough_times(series, through, circles, 0.6 * template.radius, dx, dy)
+    pose = _numbered(template, series, poses, times)
+    places = pose.places(positions)
+    seen = np.array([i >= 0 for i in pose.circle])
+    places[seen] = circles[[i for i in pose.circle if i >= 0]]
+    edges = np.median(np.abs(slope.around(places[seen], _INSIDE * template.radius)), axis=0)
+    return Alignment(
+        template=template,
+        places=np.column_stack([places.real, places.imag]),
+        seen=seen,
+        radius=float(template.radius * _INSIDE[int(np.argmax(edges))]),
+        scale=abs(pose.turn),
+        rotation=-math.degrees(math.atan2(pose.turn.imag, pose.turn.real)),
+        mirrored=pose.mirrored,
+        rms=pose.rms,
+        slices=through,
+    )
+
+
+def _slice(
+    template: Template,
+    searched: list[tuple[_Slope, Complex, list[_Pose]]],
+    most: list[int],
+    dz: float,
+) -> int:
+    """The slice that shows the template best: most positions, then the clearest circles."""
+    clear = []
+    for (slope, circles, poses), hits in zip(searched, most, strict=True):
+        used = {i for p in poses if p.hits == hits for i in p.circle if i >= 0}
+        edges = slope.around(circles[sorted(used)], _RADII * template.radius)
+        clear.append(float(np.abs(edges).max(axis=1).mean()) if used else 0.0)
+    z = max(range(len(most)), key=lambda i: (most[i], clear[i]))
+    for other, hits in enumerate(most):
+        if abs(other - z) * dz > 3 * template.radius and hits >= max(3, most[z] - 1):
+            raise InputError(
+                f"slices {min(z, other) + 1} and {max(z, other) + 1} both show {hits} or more of "
+                f"its {len(template)} positions ({template.name})",
+                field="template",
+                expected="images of one plate",
+                hint="read the slices of one plate only, or give circles or a label image",
+            )
+    return z
+
+
+# --- circles -------------------------------------------------------------------------------------
+
+
+class _Slope:
+    """The direction of the edges of an (x, y) image: of length near 1 at an edge, 0 in noise."""
+
+    def __init__(self, image: Array, dx: float, dy: float) -> None:
+        from scipy import ndimage
+
+        self.dx, self.dy = dx, dy
+        blur = 0.7 * max(dx, dy)
+        image = np.where(np.isfinite(image), image, 0.0)
+        sigma = (blur / dx, blur / dy)
+        x = ndimage.gaussian_filter(image, sigma, order=(1, 0)) / dx
+        y = ndimage.gaussian_filter(image, sigma, order=(0, 1)) / dy
+        steep = np.hypot(x, y)
+        # Half of an image with circles in it is free of edges.
+        level = 2 * float(np.median(steep)) + 1e-3 * float(steep.max()) + np.finfo(float).tiny
+        self.field = (x + 1j * y) / (steep + level)
+
+    def circles(self, radius: float) -> Complex:
+        """Centres x + iy in mm of circles of about this radius, the clearest first."""
+        from scipy import fft, ndimage
+
+        nx, ny = self.field.shape
+        reach = 1.5 * radius
+        px, py = math.ceil(reach / self.dx), math.ceil(reach / self.dy)
+        size = (fft.next_fast_len(nx + 2 * px), fft.next_fast_len(ny + 2 * py))
+        field = fft.fft2(self.field, size)
+        x = np.arange(-px, px + 1)[:, None] * self.dx
+        y = np.arange(-py, py + 1)[None, :] * self.dy
+        distance = np.hypot(x, y)
+        outward = (x + 1j * y) / np.maximum(distance, 1e-9)
+        thick = 0.7 * max(self.dx, self.dy)
+        clear = np.zeros(self.field.shape)
+        for r in _RADII * radius:
+            ring = np.exp(-0.5 * ((distance - r) / thick) ** 2)
+            # The part of each edge's direction that points away from the centre, as a correlation.
+            kernel = fft.fft2((ring * outward)[::-1, ::-1].conj() / ring.sum(), size)
+            around = fft.ifft2(field * kernel)[px : px + nx, py : py + ny].real
+            np.maximum(clear, np.abs(around), out=clear)
+        wide = [2 * max(1, round(0.6 * radius / d)) + 1 for d in (self.dx, self.dy)]
+        peaks = np.argwhere((clear == ndimage.maximum_filter(clear, size=wide)) & (clear > _SEEN))
+        order = np.argsort(-clear[tuple(peaks.T)], kind="stable")[:_MOST_CIRCLES]
+        centres = [complex(*self._top(clear, i, j)) for i, j in peaks[order]]
+        return np.array(centres, dtype=np.complex128)
+
+    def _top(self, clear: Array, i: int, j: int) -> tuple[float, float]:
+        """Where a parabola through a peak and its neighbours is highest, in mm."""
+        place = []
+        for k, line, step in ((i, clear[:, j], self.dx), (j, clear[i], self.dy)):
+            shift = 0.0
+            if 0 < k < len(line) - 1:
+                bend = line[k - 1] - 2 * line[k] + line[k + 1]
+                shift = 0.5 * (line[k - 1] - line[k + 1]) / bend if bend < 0 else 0.0
+            place.append((k + shift) * step)
+        return place[0], place[1]
+
+    def around(self, centres: Complex, radii: Array) -> Array:
+        """Mean outward slope (centres, radii) on circles: −1 is bright on dark, +1 dark on bright."""
+        from scipy import ndimage
+
+        turn = np.exp(2j * np.pi * np.arange(72) / 72)
+        points = centres[:, None, None] + radii[:, None] * turn
+        at = np.stack([points.real / self.dx, points.imag / self.dy])
+        field = [
+            ndimage.map_coordinates(part, at, order=1, mode="constant")
+            for part in (self.field.real, self.field.imag)
+        ]
+        mean: Array = (field[0] * turn.real + field[1] * turn.imag).mean(axis=-1)
+        return mean
+
+
+# --- poses ---------------------------------------------------------------------------------------
+
+
+def _poses(positions: Complex, circles: Complex, radius: float, voxel: float) -> list[_Pose]:
+    """Poses that nearly as many circles agree on as on the best one."""
+    from scipy.spatial import cKDTree
+
+    if len(circles) < 2:
+        return []
+    tolerance = min(max(1.5 * voxel, 0.35 * radius), 0.9 * radius)
+    tree = cKDTree(np.column_stack([circles.real, circles.imag]))
+
+    def matched(places: Complex) -> NDArray[np.intp]:
+        """The nearest circle to each place; −1 where none is near."""
+        distance, circle = tree.query(np.stack([places.real, places.imag], axis=-1))
+        return np.where(np.asarray(distance) <= tolerance, circle, -1)
+
+    a, b = np.array([(a, b) for a in range(len(positions)) for b in range(len(positions))]).T
+    far = np.abs(positions[a] - positions[b])
+    a, b = a[far >= 0.6 * far.max()], b[far >= 0.6 * far.max()]
+    i, j = np.triu_indices(len(circles), 1)
+    apart = circles[j] - circles[i]
+    found: dict[tuple[bool, tuple[int, ...]], None] = {}
+    most = 0
+    for mirrored in (False, True):
+        own = positions.conj() if mirrored else positions
+        turn = apart[:, None] / (own[b] - own[a])
+        # A little more than the scale may be, since two circles alone do not say it well.
+        pair, sampled = np.nonzero(np.abs(np.abs(turn) - 1) <= SCALE_TOLERANCE + 0.02)
+        turn = turn[pair, sampled]
+        shift = circles[i[pair]] - turn * own[a[sampled]]
+        for start in range(0, len(turn), 4096):
+            part = slice(start, start + 4096)
+            near = matched(turn[part, None] * own + shift[part, None])
+            hits = (near >= 0).sum(axis=1)
+            most = max(most, int(hits.max(initial=0)))
+            for one in np.unique(near[hits >= max(most - 1, 3)], axis=0).tolist():
+                found[mirrored, tuple(one)] = None
+    poses: dict[tuple[bool, tuple[int, ...]], _Pose] = {}
+    for mirrored, circle in found:
+        if sum(k >= 0 for k in circle) < most - 1:
+            continue
+        pose = _refined(positions, circles, mirrored, circle)
+        for _ in range(2):
+            again = matched(pose.places(positions))
+            if (again >= 0).sum() < 3:
+                break
+            pose = _refined(positions, circles, mirrored, tuple(again.tolist()))
+        if abs(abs(pose.turn) - 1) <= SCALE_TOLERANCE:
+            poses[mirrored, pose.circle] = pose
+    most = max((pose.hits for pose in poses.values()), default=0)
+    return [pose for pose in poses.values() if pose.hits >= most - 1]
+
+
+def _refined(
+    positions: Complex, circles: Complex, mirrored: bool, circle: tuple[int, ...]
+) -> _Pose:
+    """The least-squares pose of matched circles (Umeyama, IEEE Trans PAMI 13:376, 1991)."""
+    which = np.array(circle)
+    own = (positions.conj() if mirrored else positions)[which >= 0]
+    there = circles[which[which >= 0]]
+    centred, away = own - own.mean(), there - there.mean()
+    turn = complex(np.vdot(centred, away) / np.vdot(centred, centred).real)
+    shift = complex(there.mean() - turn * own.mean())
+    rms = float(np.sqrt(np.mean(np.abs(turn * own + shift - there) ** 2)))
+    return _Pose(turn, shift, mirrored, circle, rms)
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+def _numbered(template: Template, series: Series, poses: list[_Pose], times: Array) -> _Pose:
+    """The pose whose times fall in the known order.
+
+    Raises
+    ------
+    InputError
+        If no pose does, or another does so nearly as well.
+    """
+    quantity = model_for(series.kind).time.removesuffix("star")
+    order = template.falling.get(quantity, ())
+    expected = {number: -rank for rank, number in enumerate(order)}
+    if not expected:
+        if len({pose.circle for pose in poses}) > 1:
+            raise InputError(
+                f"{len(poses)} ways to number the tubes look alike ({template.name})",
+                field="template",
+                expected=f"numbers by falling {quantity}",
+                hint=f"add them to the template: [falling] {quantity} = […]",
+            )
+        return poses[0]
+    agreement = []
+    for pose in poses:
+        of_number = dict(zip(template.numbers, pose.circle, strict=True))
+        measured = {n: times[of_number[n]] for n in expected if of_number[n] >= 0}
+        known = {n: T for n, T in measured.items() if np.isfinite(T)}
+        if len(known) < 3:
+            agreement.append(-1.0)
+            continue
+        ranks = pd.Series(known).rank(), pd.Series({n: expected[n] for n in known}).rank()
+        spread = ranks[0].std() > 0
+        agreement.append(float(np.corrcoef(*ranks)[0, 1]) if spread else -1.0)
+    first, *rest = sorted(range(len(poses)), key=lambda i: (-agreement[i], -poses[i].hits))
+    best, others = poses[first], [i for i in rest if poses[i].circle != poses[first].circle]
+    lead = agreement[first] - max((agreement[i] for i in others), default=-1.0)
+    if agreement[first] < _AGREES or lead < _APART:
+        raise InputError(
+            f"its tubes cannot be numbered: the order of {quantity} agrees with the best of "
+            f"{len(others) + 1} ways to lay it on the image by a rank correlation of "
+            f"{agreement[first]:.2f}, and leads the next by {lead:.2f} ({template.name})",
+            field="template",
+            expected=f"{_AGREES:g} or more, and a lead of {_APART:g}",
+            hint="is it this plate? else give circles or a label image",
+        )
+    return best
+
+
+def _rough_times(
+    series: Series, slices: slice, circles: Complex, radius: float, dx: float, dy: float
+) -> Array:
+    """T1 or T2 (s) of the mean signal in each circle, on a grid of times; NaN without signal."""
+    nx, ny, _ = series.grid
+    x, y = np.arange(nx)[:, None] * dx, np.arange(ny)[None, :] * dy
+    inside = [np.hypot(x - c.real, y - c.imag) <= max(radius, dx, dy) for c in circles]
+    signal = np.array([series.signal[one][:, slices].mean(axis=(0, 1)) for one in inside])
+    signal = np.nan_to_num(signal.astype(np.float64))
+    model = model_for(series.kind)
+    low, high = model.bounds(series.protocol)
+    T = np.geomspace(low, high, 160)
+    basis = np.linalg.qr(model.basis(series.protocol, T))[0]
+    fewest = [0]
+    if model.inverts and not series.signed:
+        fewest = list(range(signal.shape[1] + 1))
+    caught = np.zeros((len(T), len(signal)))
+    for negative in fewest:  # so many points lie before the null
+        signs = np.where(np.arange(signal.shape[1]) < negative, -1.0, 1.0)
+        length = (np.einsum("tnp,cn->tcp", basis, signal * signs) ** 2).sum(axis=-1)
+        np.maximum(caught, length, out=caught)
+    times: Array = T[caught.argmax(axis=0)]
+    peak = np.abs(signal).max(axis=1)
+    return np.where(peak > _WEAK * peak.max(initial=0), times, np.nan)
