@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import InputError
@@ -33,8 +32,10 @@ _MOST_CIRCLES = 60
 # Radii relative to the template's: a slice off the middle is smaller, a wall's outside larger.
 _RADII = np.array([0.75, 0.85, 0.95, 1.05, 1.2, 1.35])
 _INSIDE = np.linspace(0.7, 1.2, 26)
-_AGREES, _APART = 0.6, 0.2  # rank correlation with the known order, and its lead over the next pose
-_WEAK = 0.03  # of the brightest circle: too little signal for a time
+# Logarithms of times, fitted by a falling sequence: the share of their variance that may be left,
+# and how much worse (in χ²) the next best numbering must be.
+_LEFT, _APART = 0.1, 12.0
+_LEAST_SD = 0.1  # of ln T: no rough time is surer than 10 %
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -53,7 +54,8 @@ class Alignment:
     scale : float
         Size in the image over the true one: a measure of the gradients' calibration.
     rotation : float
-        Degrees anticlockwise, in an image with x to the right and y down, after any reflection.
+        Degrees anticlockwise, in an image with x to the right and y down; where it is mirrored,
+        after its left and right were exchanged.
     mirrored : bool
         The phantom is seen from behind in that image.
     rms : float
@@ -173,11 +175,16 @@ def align(template: Template, series: Series) -> Alignment:
         seen=seen,
         radius=float(template.radius * _INSIDE[int(np.argmax(edges))]),
         scale=abs(pose.turn),
-        rotation=-math.degrees(math.atan2(pose.turn.imag, pose.turn.real)),
+        rotation=_degrees(-pose.turn if pose.mirrored else pose.turn),
         mirrored=pose.mirrored,
         rms=pose.rms,
         slices=through,
     )
+
+
+def _degrees(turn: complex) -> float:
+    """Of a turn in an image whose y runs down, anticlockwise as it is seen."""
+    return -math.degrees(math.atan2(turn.imag, turn.real))
 
 
 def _slice(
@@ -264,7 +271,7 @@ class _Slope:
         return place[0], place[1]
 
     def around(self, centres: Complex, radii: Array) -> Array:
-        """Mean outward slope (centres, radii) on circles: −1 is bright on dark, +1 dark on bright."""
+        """Mean outward slope (centres, radii) on circles: −1 round bright ones, +1 round dark."""
         from scipy import ndimage
 
         turn = np.exp(2j * np.pi * np.arange(72) / 72)
@@ -349,7 +356,9 @@ def _refined(
 # --- numbers -------------------------------------------------------------------------------------
 
 
-def _numbered(template: Template, series: Series, poses: list[_Pose], times: Array) -> _Pose:
+def _numbered(
+    template: Template, series: Series, poses: list[_Pose], times: tuple[Array, Array]
+) -> _Pose:
     """The pose whose times fall in the known order.
 
     Raises
@@ -369,36 +378,49 @@ def _numbered(template: Template, series: Series, poses: list[_Pose], times: Arr
                 hint=f"add them to the template: [falling] {quantity} = […]",
             )
         return poses[0]
-    agreement = []
-    for pose in poses:
-        of_number = dict(zip(template.numbers, pose.circle, strict=True))
-        measured = {n: times[of_number[n]] for n in expected if of_number[n] >= 0}
-        known = {n: T for n, T in measured.items() if np.isfinite(T)}
-        if len(known) < 3:
-            agreement.append(-1.0)
-            continue
-        ranks = pd.Series(known).rank(), pd.Series({n: expected[n] for n in known}).rank()
-        spread = ranks[0].std() > 0
-        agreement.append(float(np.corrcoef(*ranks)[0, 1]) if spread else -1.0)
-    first, *rest = sorted(range(len(poses)), key=lambda i: (-agreement[i], -poses[i].hits))
-    best, others = poses[first], [i for i in rest if poses[i].circle != poses[first].circle]
-    lead = agreement[first] - max((agreement[i] for i in others), default=-1.0)
-    if agreement[first] < _AGREES or lead < _APART:
+    misfit = [_misfit(template.numbers, order, pose.circle, times) for pose in poses]
+    first, *rest = sorted(range(len(poses)), key=lambda i: (misfit[i][0], -poses[i].hits))
+    best = poses[first]
+    others = [misfit[i][0] for i in rest if poses[i].circle != best.circle]
+    chi2, spread = misfit[first]
+    lead = min(others, default=math.inf) - chi2
+    if not chi2 <= _LEFT * spread or not lead >= _APART:
         raise InputError(
-            f"its tubes cannot be numbered: the order of {quantity} agrees with the best of "
-            f"{len(others) + 1} ways to lay it on the image by a rank correlation of "
-            f"{agreement[first]:.2f}, and leads the next by {lead:.2f} ({template.name})",
+            f"its tubes cannot be numbered: of {len(others) + 1} ways to lay it on the image the "
+            f"best leaves {100 * chi2 / spread if spread else 100:.0f} % of the variance of "
+            f"{quantity} unexplained by its known order, and leads by {lead:.1f} in χ² "
+            f"({template.name})",
             field="template",
-            expected=f"{_AGREES:g} or more, and a lead of {_APART:g}",
+            expected=f"at most {100 * _LEFT:g} %, and a lead of {_APART:g}",
             hint="is it this plate? else give circles or a label image",
         )
     return best
 
 
+def _misfit(
+    numbers: tuple[int, ...],
+    order: tuple[int, ...],
+    circle: tuple[int, ...],
+    times: tuple[Array, Array],
+) -> tuple[float, float]:
+    """χ² of a falling sequence of ln T in the known order, and that of a constant."""
+    from scipy.optimize import isotonic_regression
+
+    of_number = dict(zip(numbers, circle, strict=True))
+    known = [of_number[n] for n in order if of_number[n] >= 0]
+    T, sd = np.log(times[0][known]), times[1][known]
+    if len(T) < 3:
+        return math.inf, 0.0
+    weights = 1 / sd**2
+    falling = isotonic_regression(T, weights=weights, increasing=False).x
+    mean = np.average(T, weights=weights)
+    return float((weights * (T - falling) ** 2).sum()), float((weights * (T - mean) ** 2).sum())
+
+
 def _rough_times(
     series: Series, slices: slice, circles: Complex, radius: float, dx: float, dy: float
-) -> Array:
-    """T1 or T2 (s) of the mean signal in each circle, on a grid of times; NaN without signal."""
+) -> tuple[Array, Array]:
+    """T1 or T2 (s) of the mean signal in each circle, on a grid of times, and the SD of its ln."""
     nx, ny, _ = series.grid
     x, y = np.arange(nx)[:, None] * dx, np.arange(ny)[None, :] * dy
     inside = [np.hypot(x - c.real, y - c.imag) <= max(radius, dx, dy) for c in circles]
@@ -416,6 +438,11 @@ def _rough_times(
         signs = np.where(np.arange(signal.shape[1]) < negative, -1.0, 1.0)
         length = (np.einsum("tnp,cn->tcp", basis, signal * signs) ** 2).sum(axis=-1)
         np.maximum(caught, length, out=caught)
-    times: Array = T[caught.argmax(axis=0)]
-    peak = np.abs(signal).max(axis=1)
-    return np.where(peak > _WEAK * peak.max(initial=0), times, np.nan)
+    power = (signal**2).sum(axis=1)
+    rss = np.maximum(power - caught, 0)
+    # As far as the RSS rises by that of 2 σ of a point, σ² = RSS/(n − p): χ² by 4.
+    free = max(signal.shape[1] - basis.shape[-1] - 1, 1)
+    inside_2sd = rss <= rss.min(axis=0) * (1 + 4 / free) + 1e-9 * power
+    step = float(np.log(T[1] / T[0]))
+    sd = np.maximum(inside_2sd.sum(axis=0) * step / 4, _LEAST_SD)
+    return T[rss.argmin(axis=0)], sd
