@@ -1,8 +1,6 @@
 """`Alignment`: where a known phantom lies in an image, found by its geometry, numbered by physics.
 
-A tube or sphere is a circle of edges that all point to or from its centre: a measure that no
-shading changes, and that bright and dark ones share. Circles of about the known radius are sought;
-the pose of the template (shift, any rotation, reflection, scale) is the one that most of them agree
+Circles of about the known radius are sought, bright or dark (see :mod:`relaxometry.edges`); the pose of the template (shift, any rotation, reflection, scale) is the one that most of them agree
 on, by sampling pairs (Fischler & Bolles, Commun ACM 24:381, 1981), refined by least squares. Poses
 that look alike are told apart by the known order of T1 or T2.
 """
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .edges import RADII, Edges
 from .errors import InputError
 from .geometry import voxel_size
 from .models import model_for
@@ -27,10 +26,6 @@ Complex = NDArray[np.complex128]
 #: How far the scale may be from 1: gradients are off by less, another phantom by more.
 SCALE_TOLERANCE = 0.03
 _LEAST_SHARE = 0.6  # of the positions, that must be seen
-_SEEN = 0.35  # of the circle's edge, at least, points to or from the centre
-_MOST_CIRCLES = 60
-# Radii relative to the template's: a slice off the middle is smaller, a wall's outside larger.
-_RADII = np.array([0.75, 0.85, 0.95, 1.05, 1.2, 1.35])
 _INSIDE = np.linspace(0.7, 1.2, 26)
 # Logarithms of times, fitted by a falling sequence: the share of their variance that may be left,
 # and how much worse (in χ²) the next best numbering must be.
@@ -142,12 +137,12 @@ def align(template: Template, series: Series) -> Alignment:
         images = images.mean(axis=2, keepdims=True)
     searched = []
     for z in range(images.shape[2]):
-        slope = _Slope(images[:, :, z], dx, dy)
-        circles = slope.circles(template.radius)
-        searched.append((slope, circles, _poses(positions, circles, template.radius, max(dx, dy))))
+        edges = Edges(images[:, :, z], dx, dy)
+        circles = edges.circles(template.radius)
+        searched.append((edges, circles, _poses(positions, circles, template.radius, max(dx, dy))))
     most = [max((pose.hits for pose in poses), default=0) for _, _, poses in searched]
     z = _slice(template, searched, most, dz)
-    slope, circles, poses = searched[z]
+    edges, circles, poses = searched[z]
     best = max(poses, key=lambda pose: (pose.hits, -pose.rms), default=None)
     needed = max(3, math.ceil(_LEAST_SHARE * len(template)))
     if best is None or best.hits < needed:
@@ -168,12 +163,12 @@ def align(template: Template, series: Series) -> Alignment:
     places = pose.places(positions)
     seen = np.array([i >= 0 for i in pose.circle])
     places[seen] = circles[[i for i in pose.circle if i >= 0]]
-    edges = np.median(np.abs(slope.around(places[seen], _INSIDE * template.radius)), axis=0)
+    clear = np.median(np.abs(edges.around(places[seen], _INSIDE * template.radius)), axis=0)
     return Alignment(
         template=template,
         places=np.column_stack([places.real, places.imag]),
         seen=seen,
-        radius=float(template.radius * _INSIDE[int(np.argmax(edges))]),
+        radius=float(template.radius * _INSIDE[int(np.argmax(clear))]),
         scale=abs(pose.turn),
         rotation=_degrees(-pose.turn if pose.mirrored else pose.turn),
         mirrored=pose.mirrored,
@@ -189,16 +184,16 @@ def _degrees(turn: complex) -> float:
 
 def _slice(
     template: Template,
-    searched: list[tuple[_Slope, Complex, list[_Pose]]],
+    searched: list[tuple[Edges, Complex, list[_Pose]]],
     most: list[int],
     dz: float,
 ) -> int:
     """The slice that shows the template best: most positions, then the clearest circles."""
     clear = []
-    for (slope, circles, poses), hits in zip(searched, most, strict=True):
+    for (edges, circles, poses), hits in zip(searched, most, strict=True):
         used = {i for p in poses if p.hits == hits for i in p.circle if i >= 0}
-        edges = slope.around(circles[sorted(used)], _RADII * template.radius)
-        clear.append(float(np.abs(edges).max(axis=1).mean()) if used else 0.0)
+        around = edges.around(circles[sorted(used)], RADII * template.radius)
+        clear.append(float(np.abs(around).max(axis=1).mean()) if used else 0.0)
     z = max(range(len(most)), key=lambda i: (most[i], clear[i]))
     for other, hits in enumerate(most):
         if abs(other - z) * dz > 3 * template.radius and hits >= max(3, most[z] - 1):
@@ -210,79 +205,6 @@ def _slice(
                 hint="read the slices of one plate only, or give circles or a label image",
             )
     return z
-
-
-# --- circles -------------------------------------------------------------------------------------
-
-
-class _Slope:
-    """The direction of the edges of an (x, y) image: of length near 1 at an edge, 0 in noise."""
-
-    def __init__(self, image: Array, dx: float, dy: float) -> None:
-        from scipy import ndimage
-
-        self.dx, self.dy = dx, dy
-        blur = 0.7 * max(dx, dy)
-        image = np.where(np.isfinite(image), image, 0.0)
-        sigma = (blur / dx, blur / dy)
-        x = ndimage.gaussian_filter(image, sigma, order=(1, 0)) / dx
-        y = ndimage.gaussian_filter(image, sigma, order=(0, 1)) / dy
-        steep = np.hypot(x, y)
-        # Half of an image with circles in it is free of edges.
-        level = 2 * float(np.median(steep)) + 1e-3 * float(steep.max()) + np.finfo(float).tiny
-        self.field = (x + 1j * y) / (steep + level)
-
-    def circles(self, radius: float) -> Complex:
-        """Centres x + iy in mm of circles of about this radius, the clearest first."""
-        from scipy import fft, ndimage
-
-        nx, ny = self.field.shape
-        reach = 1.5 * radius
-        px, py = math.ceil(reach / self.dx), math.ceil(reach / self.dy)
-        size = (fft.next_fast_len(nx + 2 * px), fft.next_fast_len(ny + 2 * py))
-        field = fft.fft2(self.field, size)
-        x = np.arange(-px, px + 1)[:, None] * self.dx
-        y = np.arange(-py, py + 1)[None, :] * self.dy
-        distance = np.hypot(x, y)
-        outward = (x + 1j * y) / np.maximum(distance, 1e-9)
-        thick = 0.7 * max(self.dx, self.dy)
-        clear = np.zeros(self.field.shape)
-        for r in _RADII * radius:
-            ring = np.exp(-0.5 * ((distance - r) / thick) ** 2)
-            # The part of each edge's direction that points away from the centre, as a correlation.
-            kernel = fft.fft2((ring * outward)[::-1, ::-1].conj() / ring.sum(), size)
-            around = fft.ifft2(field * kernel)[px : px + nx, py : py + ny].real
-            np.maximum(clear, np.abs(around), out=clear)
-        wide = [2 * max(1, round(0.6 * radius / d)) + 1 for d in (self.dx, self.dy)]
-        peaks = np.argwhere((clear == ndimage.maximum_filter(clear, size=wide)) & (clear > _SEEN))
-        order = np.argsort(-clear[tuple(peaks.T)], kind="stable")[:_MOST_CIRCLES]
-        centres = [complex(*self._top(clear, i, j)) for i, j in peaks[order]]
-        return np.array(centres, dtype=np.complex128)
-
-    def _top(self, clear: Array, i: int, j: int) -> tuple[float, float]:
-        """Where a parabola through a peak and its neighbours is highest, in mm."""
-        place = []
-        for k, line, step in ((i, clear[:, j], self.dx), (j, clear[i], self.dy)):
-            shift = 0.0
-            if 0 < k < len(line) - 1:
-                bend = line[k - 1] - 2 * line[k] + line[k + 1]
-                shift = 0.5 * (line[k - 1] - line[k + 1]) / bend if bend < 0 else 0.0
-            place.append((k + shift) * step)
-        return place[0], place[1]
-
-    def around(self, centres: Complex, radii: Array) -> Array:
-        """Mean outward slope (centres, radii) on circles: −1 round bright ones, +1 round dark."""
-        from scipy import ndimage
-
-        turn = np.exp(2j * np.pi * np.arange(72) / 72)
-        points = centres[:, None, None] + radii[:, None] * turn
-        at = np.stack([points.real / self.dx, points.imag / self.dy])
-        field = [
-            ndimage.map_coordinates(part, at, order=1, mode="constant")
-            for part in (self.field.real, self.field.imag)
-        ]
-        mean: Array = (field[0] * turn.real + field[1] * turn.imag).mean(axis=-1)
-        return mean
 
 
 # --- poses ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins template",
+    "units geometry noise whole polarity standins template edges",
     "estimate sheet settings",
     "series regression",
     "points models images contrast",
