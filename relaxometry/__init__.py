@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "analyse": "study",
     "compare_models": "selection",
+    "compare_with_reference": "bias",
     "B1Map": "b1",
     "Contrast": "contrast",
     "CurveFit": "curvefit",
@@ -39,6 +40,7 @@ _HOMES = {
     "read_all": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
+    "ReferenceComparison": "bias",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -58,6 +60,9 @@ _HOMES = {
     "write_study": "sample",
 }
 
+# Modules that are public by their own name, loaded likewise.
+_TABLES = ("reference",)
+
 __all__ = [
     "MODELS",
     "B1Map",
@@ -72,6 +77,7 @@ __all__ = [
     "ParameterMaps",
     "Protocol",
     "ProtocolError",
+    "ReferenceComparison",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
@@ -82,6 +88,7 @@ __all__ = [
     "__version__",
     "analyse",
     "compare_models",
+    "compare_with_reference",
     "find_tubes",
     "fit_curve",
     "fit_maps",
@@ -93,6 +100,7 @@ __all__ = [
     "read_B1",
     "read_all",
     "read_map",
+    "reference",
     "relaxivity",
     "relaxivity_fit",
     "report",
@@ -106,10 +114,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from . import reference as reference
     from .agents import RelaxivityTable as RelaxivityTable
     from .agents import relaxivity as relaxivity
     from .b1 import B1Map as B1Map
     from .b1 import read_B1 as read_B1
+    from .bias import ReferenceComparison as ReferenceComparison
+    from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
@@ -184,6 +195,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _TABLES:
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

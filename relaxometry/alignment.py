@@ -1,6 +1,7 @@
 """`Alignment`: where a known phantom lies in an image, found by its geometry, numbered by physics.
 
-Circles of about the known radius are sought, bright or dark (see :mod:`relaxometry.edges`); the pose of the template (shift, any rotation, reflection, scale) is the one that most of them agree
+Circles of about the known radius are sought, bright or dark (see :mod:`relaxometry.edges`); the
+pose of the template (shift, any rotation, reflection, scale) is the one that most of them agree
 on, by sampling pairs (Fischler & Bolles, Commun ACM 24:381, 1981), refined by least squares. Poses
 that look alike are told apart by the known order of T1 or T2.
 """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-#: Radii tried, relative to the known one: a slice off the middle of a sphere shows a smaller circle,
+#: Radii tried, relative to the known one: a slice off the middle of a sphere shows a smaller one,
 #: the outside of a wall a larger one.
 RADII = np.array([0.75, 0.85, 0.95, 1.05, 1.2, 1.35])
 SEEN = 0.35  # of a circle's edge, at least, faces its centre or turns its back on it

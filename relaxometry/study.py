@@ -13,6 +13,7 @@ import pandas as pd
 from .agents import REQUIRED, RelaxivityTable, relaxivity
 from .archive import outside
 from .b1 import B1Map, read_B1
+from .bias import ReferenceComparison, compare_with_reference
 from .contrast import Contrast, measure_contrast
 from .curvefit import CurveFit
 from .errors import GeometryError, InputError
@@ -23,6 +24,7 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
+from .reference import read_reference, system_phantom
 from .remarks import not_stated, remarks, undetermined
 from .series import Series
 from .settings import (
@@ -74,6 +76,8 @@ class StudyResult(Shown):
         What a reader should know.
     failures : tuple of str
         Quality checks that failed: what was asked for and could not be determined.
+    reference : ReferenceComparison or None
+        Measured times against reference values, where the study names some.
     """
 
     facts: StudyFacts
@@ -86,6 +90,7 @@ class StudyResult(Shown):
     inputs: tuple[InputFile, ...]
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
+    reference: ReferenceComparison | None = None
 
     def __repr__(self) -> str:
         parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
@@ -135,6 +140,8 @@ def analyse(
         # What is wrong between files is a matter of the study that brought them together.
         raise (error if error.path else error.at(settings.path)) from None
     facts = _with_field(settings, series)
+    on = settings.tubes.on if settings.tubes else ""
+    known = _reference(settings, facts, tubes[on]) if settings.reference else None
     contrasts = tuple(_contrast(one) for one in settings.contrasts)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -147,7 +154,6 @@ def analyse(
             one, model, mask, B1=factor, workers=workers, max_memory=max_memory, progress=progress
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
-    on = settings.tubes.on if settings.tubes else ""
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
     lines = _relaxivity(table)
     warnings, failures = remarks(facts, series, table, lines)
@@ -165,6 +171,7 @@ def analyse(
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings),
         failures=failures,
+        reference=None if known is None else compare_with_reference(table, known),
     )
 
 
@@ -278,6 +285,19 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
     return facts
 
 
+def _reference(settings: StudySettings, facts: StudyFacts, tubes: Tubes) -> pd.DataFrame:
+    """The reference values of a study, at its field and temperature."""
+    asked = settings.reference
+    assert asked is not None
+    try:
+        if asked.table is not None:
+            return read_reference(asked.table, facts.field_T, facts.temperature_C)
+        array = asked.array or ("" if tubes.alignment is None else tubes.alignment.template.array)
+        return system_phantom(array, asked.batch, facts.field_T, facts.temperature_C)
+    except InputError as error:
+        raise (error if error.path else error.at(settings.path)) from None
+
+
 def _contrast(settings: ContrastSettings) -> Contrast:
     from .nifti import read_labels
 
@@ -322,6 +342,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
     if settings.tubes:
         given = (settings.tubes.sheet, settings.tubes.labels, settings.tubes.template)
         files += [f for f in given if isinstance(f, Path)]
+    if settings.reference and settings.reference.table:
+        files.append(settings.reference.table)
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent
