@@ -26,7 +26,7 @@ QUANTITIES = ("T1", "T2")
 #: Scanners sold as 3 T run at 2.89 T; relaxation differs little over so much.
 FIELD_TOLERANCE = 0.05
 _SAME_TEMPERATURE = 0.05  # °C
-_TEXTS = ("source", "remark")
+_TEXTS = ("source", "remark", "concentration_remark")
 # Columns of a table as it is kept, and what they are called here.
 _NAMES = {"sphere": "tube", "temp_C": "temperature_C"}
 
@@ -56,7 +56,8 @@ def system_phantom(
     DataFrame
         ``tube``, ``array``, ``concentration_mM`` (by ICP where it was measured, else nominal),
         ``T1_s``, ``T1_uncertainty_s``, ``T2_s``, ``T2_uncertainty_s`` (as published; NaN where
-        not), ``source``, ``remark`` (what published tables contradict each other on).
+        not), ``source``, ``remark`` and ``concentration_remark`` (where published tables
+        contradict each other).
 
     Raises
     ------
@@ -119,7 +120,9 @@ def read_reference(
 def _among(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     known = list(dict.fromkeys(table[column]))
     if value not in known:
-        raise InputError(f"{value!r}", field=column, expected=" or ".join(known))
+        raise InputError(
+            f"{value!r}" if value else "not stated", field=column, expected=" or ".join(known)
+        )
     return table[table[column] == value]
 
 
@@ -182,10 +185,8 @@ def _looked_up(
             + _listed(temperatures, "°C"),
         )
     rows = [
-        _at_temperature(
-            rows.sort_values("temperature_C").to_dict("records"), int(tube), temperature_C
-        )
-        for tube, rows in table.groupby("tube", sort=True)
+        _at_temperature(rows.sort_values("temperature_C").to_dict("records"), temperature_C)
+        for _, rows in table.groupby("tube", sort=True)
     ]
     times = [f"{q}{what}_s" for q in QUANTITIES for what in ("", "_uncertainty")]
     columns = ["tube", "array", "concentration_mM", *times, *_TEXTS]
@@ -216,8 +217,9 @@ def _at_field(table: pd.DataFrame, field_T: float | None) -> pd.DataFrame:
     return table[fields == nearest]
 
 
-def _at_temperature(rows: Sequence[Row], tube: int, temperature_C: float | None) -> Row:
+def _at_temperature(rows: Sequence[Row], temperature_C: float | None) -> Row:
     """One tube at this temperature, its rows being sorted by theirs."""
+    tube = rows[0]["tube"]
     known = np.array([row["temperature_C"] for row in rows], dtype=float)
     if len(np.unique(known)) < len(known) or (np.isnan(known).any() and len(known) > 1):
         raise InputError(

@@ -142,6 +142,8 @@ def analyse(
     facts = _with_field(settings, series)
     on = settings.tubes.on if settings.tubes else ""
     known = _reference(settings, facts, tubes[on]) if settings.reference else None
+    if known is not None and settings.tubes and settings.tubes.sheet is None:
+        tubes = {name: one.with_sheet(_contents(one.sheet, known)) for name, one in tubes.items()}
     contrasts = tuple(_contrast(one) for one in settings.contrasts)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -296,6 +298,15 @@ def _reference(settings: StudySettings, facts: StudyFacts, tubes: Tubes) -> pd.D
         return system_phantom(array, asked.batch, facts.field_T, facts.temperature_C)
     except InputError as error:
         raise (error if error.path else error.at(settings.path)) from None
+
+
+def _contents(sheet: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """A sheet that says nothing of what is in the tubes, filled from the reference values."""
+    of_tube = known.set_index("tube").reindex(sheet["tube"])
+    return sheet.assign(
+        agent=of_tube["array"].fillna("").to_numpy(),
+        concentration_mM=of_tube["concentration_mM"].to_numpy(),
+    )
 
 
 def _contrast(settings: ContrastSettings) -> Contrast:
