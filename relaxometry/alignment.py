@@ -26,6 +26,8 @@ Complex = NDArray[np.complex128]
 
 #: How far the scale may be from 1: gradients are off by less, another phantom by more.
 SCALE_TOLERANCE = 0.03
+# Circles looked at, and pairs of positions sampled times positions: enough to meet each pose often.
+_CIRCLES, _PAIRS = 60, 900
 _LEAST_SHARE = 0.6  # of the positions, that must be seen
 _INSIDE = np.linspace(0.7, 1.2, 26)
 # Logarithms of times, fitted by a falling sequence: the share of their variance that may be left,
@@ -139,7 +141,7 @@ def align(template: Template, series: Series) -> Alignment:
     searched = []
     for z in range(images.shape[2]):
         edges = Edges(images[:, :, z], dx, dy)
-        circles = edges.circles(template.radius)
+        circles = edges.circles(template.radius, max(_CIRCLES, 2 * len(template)))
         searched.append((edges, circles, _poses(positions, circles, template.radius, max(dx, dy))))
     most = [max((pose.hits for pose in poses), default=0) for _, _, poses in searched]
     z = _slice(template, searched, most, dz)
@@ -228,6 +230,8 @@ def _poses(positions: Complex, circles: Complex, radius: float, voxel: float) ->
     a, b = np.array([(a, b) for a in range(len(positions)) for b in range(len(positions))]).T
     far = np.abs(positions[a] - positions[b])
     a, b = a[far >= 0.6 * far.max()], b[far >= 0.6 * far.max()]
+    few = np.linspace(0, len(a) - 1, min(len(a), max(_PAIRS // len(positions), 12))).astype(int)
+    a, b = a[few], b[few]
     i, j = np.triu_indices(len(circles), 1)
     apart = circles[j] - circles[i]
     found: dict[tuple[bool, tuple[int, ...]], None] = {}

@@ -18,7 +18,6 @@ Complex = NDArray[np.complex128]
 #: the outside of a wall a larger one.
 RADII = np.array([0.75, 0.85, 0.95, 1.05, 1.2, 1.35])
 SEEN = 0.35  # of a circle's edge, at least, faces its centre or turns its back on it
-MOST_CIRCLES = 60
 
 
 class Edges:
@@ -38,11 +37,13 @@ class Edges:
         level = 2 * float(np.median(steep)) + 1e-3 * float(steep.max()) + np.finfo(float).tiny
         self.field = (x + 1j * y) / (steep + level)
 
-    def circles(self, radius: float) -> Complex:
+    def circles(self, radius: float, most: int) -> Complex:
         """Centres x + iy in mm of circles of about this radius, the clearest first."""
         from scipy import fft, ndimage
 
         nx, ny = self.field.shape
+        if 2 * radius > max(nx * self.dx, ny * self.dy):
+            return np.empty(0, dtype=np.complex128)
         reach = 1.5 * radius
         px, py = math.ceil(reach / self.dx), math.ceil(reach / self.dy)
         size = (fft.next_fast_len(nx + 2 * px), fft.next_fast_len(ny + 2 * py))
@@ -61,7 +62,7 @@ class Edges:
             np.maximum(clear, np.abs(around), out=clear)
         wide = [2 * max(1, round(0.6 * radius / d)) + 1 for d in (self.dx, self.dy)]
         peaks = np.argwhere((clear == ndimage.maximum_filter(clear, size=wide)) & (clear > SEEN))
-        order = np.argsort(-clear[tuple(peaks.T)], kind="stable")[:MOST_CIRCLES]
+        order = np.argsort(-clear[tuple(peaks.T)], kind="stable")[:most]
         centres = [complex(*self._top(clear, i, j)) for i, j in peaks[order]]
         return np.array(centres, dtype=np.complex128)
 
