@@ -15,12 +15,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "analyse": "study",
     "compare_models": "selection",
+    "compare_with_reference": "bias",
     "B1Map": "b1",
     "Contrast": "contrast",
     "CurveFit": "curvefit",
     "Estimate": "estimate",
     "FitError": "errors",
-    "find_tubes": "tubes",
+    "find_tubes": "finding",
     "fit_curve": "curvefit",
     "fit_maps": "fit",
     "fit_tubes": "fit",
@@ -39,6 +40,7 @@ _HOMES = {
     "read_all": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
+    "ReferenceComparison": "bias",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -59,6 +61,9 @@ _HOMES = {
     "write_study": "sample",
 }
 
+# Modules that are public by their own name, loaded likewise.
+_TABLES = ("reference",)
+
 __all__ = [
     "MODELS",
     "B1Map",
@@ -73,6 +78,7 @@ __all__ = [
     "ParameterMaps",
     "Protocol",
     "ProtocolError",
+    "ReferenceComparison",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
@@ -83,6 +89,7 @@ __all__ = [
     "__version__",
     "analyse",
     "compare_models",
+    "compare_with_reference",
     "find_tubes",
     "fit_curve",
     "fit_maps",
@@ -94,6 +101,7 @@ __all__ = [
     "read_B1",
     "read_all",
     "read_map",
+    "reference",
     "relaxivity",
     "relaxivity_fit",
     "report",
@@ -108,10 +116,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from . import reference as reference
     from .agents import RelaxivityTable as RelaxivityTable
     from .agents import relaxivity as relaxivity
     from .b1 import B1Map as B1Map
     from .b1 import read_B1 as read_B1
+    from .bias import ReferenceComparison as ReferenceComparison
+    from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
@@ -138,6 +149,7 @@ if TYPE_CHECKING:
         RelaxometryError as RelaxometryError,
     )
     from .estimate import Estimate as Estimate
+    from .finding import find_tubes as find_tubes
     from .fit import (
         fit_maps as fit_maps,
     )
@@ -175,9 +187,6 @@ if TYPE_CHECKING:
         Tubes as Tubes,
     )
     from .tubes import (
-        find_tubes as find_tubes,
-    )
-    from .tubes import (
         tubes_from_circles as tubes_from_circles,
     )
     from .tubes import (
@@ -187,6 +196,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _TABLES:
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -72,6 +72,9 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
         tubes=list(_tubes(result)),
         tube_columns=_tube_columns(result),
         contrast=[_contrast(one) for one in result.contrasts],
+        reference=list(_reference(result)),
+        agreement=_agreement(result),
+        caveats=() if result.reference is None else result.reference.caveats,
         methods=list(_methods(result)),
         inputs=result.inputs,
         software={"relaxometry": __version__, **libraries()},
@@ -250,6 +253,48 @@ def _contrast(contrast: Contrast) -> Row:
     }
 
 
+def _reference(result: StudyResult) -> Iterator[Row]:
+    """The bias table: a row per tube and quantity."""
+    if result.reference is None:
+        return
+    for row in result.reference.table.to_dict("records"):
+        measured = np.isfinite(row["measured_s"])
+        known = np.isfinite(row["bias_percent"])
+        uncertainty = row["reference_uncertainty_s"]
+        yield {
+            "tube": row["tube"],
+            "quantity": row["quantity"],
+            "measured": _number(row["measured_s"], row["stderr_s"], 1e3) if measured else "–",
+            "reference": _number(row["reference_s"], uncertainty, 1e3),
+            "bias": f"{row['bias_percent']:+.1f}".replace("-", "−") if known else "–",
+            "included": row["included"],
+            "reason": row["reason"],
+            "source": row["source"],
+        }
+
+
+def _agreement(result: StudyResult) -> list[Row]:
+    if result.reference is None:
+        return []
+    return [
+        {
+            "quantity": row["quantity"],
+            "n": row["n"],
+            "cells": [
+                (
+                    f"{row[f'{name}_percent']:+.1f}".replace("-", "−")
+                    if math.isfinite(row[f"{name}_percent"])
+                    else "–",
+                    _interval(*(row[f"{name}_ci95_{end}_percent"] for end in ("low", "high"))),
+                )
+                for name in ("mean", "lower", "upper")
+            ],
+            "sd": f"{row['sd_percent']:.1f}" if math.isfinite(row["sd_percent"]) else "–",
+        }
+        for row in result.reference.summary.to_dict("records")
+    ]
+
+
 # --- methods -------------------------------------------------------------------------------------
 
 
@@ -260,6 +305,15 @@ def _methods(result: StudyResult) -> Iterator[str]:
         yield " ".join([*scans, *_fit_sentences(result)])
     if result.relaxivity is not None:
         yield " ".join(_relaxivity_sentences(result))
+    if result.reference is not None:
+        sources = list(dict.fromkeys(s for s in result.reference.table["source"] if s))
+        yield (
+            "Measured times were compared with reference values"
+            + (f" ({'; '.join(sources)})" if sources else "")
+            + " by their differences in percent of the mean of both; the limits of agreement are "
+            "mean ± 1.96 SD, with confidence intervals after Bland & Altman (Stat Methods Med Res "
+            "8:135, 1999)."
+        )
     if result.contrasts:
         yield (
             "SNR is the mean of a region over the SD of the noise in air "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .finding import find_tubes
 from .imagej import tubes_from_rois
 from .nifti import read_labels
 from .series import Series
 from .settings import TubeSettings
 from .sheet import read_sheet
-from .tubes import Tubes, find_tubes, tubes_from_circles, tubes_from_labels
+from .tubes import Tubes, tubes_from_circles, tubes_from_labels
 
 
 def place_tubes(
@@ -36,5 +37,6 @@ def place_tubes(
             start_angle=settings.start_angle,
             grid=settings.grid,
             count=settings.count,
+            template=settings.template,
         )
     return {name: tubes.on(one) for name, one in series.items()}

@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from .agreement import bland_altman
 from .canvas import AGENT_COLOURS, ALARM, INK, STYLE, WIDTH, Picture, as_png, as_svg
 from .curvefit import CurveFit
 from .maps import Status
@@ -31,6 +32,7 @@ __all__ = [
     "Picture",
     "as_png",
     "as_svg",
+    "bland_altman",
     "contrast_bars",
     "curve_panel",
     "parameter_map",

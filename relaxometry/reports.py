@@ -20,8 +20,8 @@ def report(result: StudyResult, folder: str | Path, *, force: bool = False) -> P
     """Write the report of a study, the same to the byte for the same result.
 
     ``index.html`` (self-contained), ``results.json``, ``tubes.csv``, ``relaxivity.csv``,
-    ``contrast.csv``, ``figures/*.svg`` and ``*.png``, ``derivatives/relaxometry`` (BIDS maps and
-    labels); what a study has no data for is left out.
+    ``contrast.csv``, ``reference.csv``, ``figures/*.svg`` and ``*.png``,
+    ``derivatives/relaxometry`` (BIDS maps and labels); what a study has no data for is left out.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def _figures(result: StudyResult) -> dict[str, Figure]:
             figures[f"{quantity}_curves"] = plots.curve_panel(
                 result.curves[quantity], tubes, _flagged(result, quantity)
             )
+    if result.reference is not None:
+        figures["reference"] = plots.bland_altman(result.reference)
     if result.contrasts:
         figures["contrast"] = plots.contrast_bars(result.contrasts)
     return figures

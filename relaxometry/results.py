@@ -24,6 +24,7 @@ from .series import SWEEPABLE
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
+    from .bias import ReferenceComparison
     from .contrast import Contrast
     from .settings import StudyFacts
     from .study import StudyResult
@@ -39,7 +40,7 @@ _FAILED = {s.name.lower() for s in Status} - {"ok", "at_edge"}
 
 
 def files(result: StudyResult) -> dict[str, bytes]:
-    """``results.json``, and a CSV of tubes, relaxivity and contrast where there is any."""
+    """``results.json``, and a CSV of each table that there is."""
     found = {"results.json": as_json(document(result))}
     tables = {
         "tubes.csv": tube_records(result.tube_table),
@@ -47,6 +48,7 @@ def files(result: StudyResult) -> dict[str, bytes]:
         if result.relaxivity is None
         else relaxivity_records(result.relaxivity.table),
         "contrast.csv": contrast_records(result.contrasts),
+        "reference.csv": [] if result.reference is None else reference_records(result.reference),
     }
     return found | {name: as_csv(records) for name, records in tables.items() if records}
 
@@ -65,6 +67,7 @@ def document(result: StudyResult) -> Record:
         if lines is None
         else [_paired(r) for r in relaxivity_records(lines.table)],
         "contrast": contrast_records(result.contrasts),
+        "reference": None if result.reference is None else _reference(result.reference),
         "warnings": list(result.warnings),
         "failures": list(result.failures),
     }
@@ -157,6 +160,27 @@ def _relaxivity_reasons(record: Record, keys: Iterable[str]) -> list[str]:
 def contrast_records(contrasts: Sequence[Contrast]) -> list[Record]:
     """Rows of ``contrast.csv``."""
     return [{key: _plain(value) for key, value in one.row().items()} for one in contrasts]
+
+
+def reference_records(comparison: ReferenceComparison) -> list[Record]:
+    """Rows of ``reference.csv``."""
+    return [
+        {str(key): _plain(value) for key, value in row.items()}
+        for row in comparison.table.to_dict("records")
+    ]
+
+
+def _reference(comparison: ReferenceComparison) -> Record:
+    agreement = []
+    for row in comparison.summary.to_dict("records"):
+        record = _paired({str(key): _plain(value) for key, value in row.items()})
+        few = record["mean_percent"] is None
+        agreement.append(record | {"flags": ["fewer than three tubes"] if few else []})
+    return {
+        "tubes": reference_records(comparison),
+        "agreement": agreement,
+        "caveats": list(comparison.caveats),
+    }
 
 
 def _study(facts: StudyFacts) -> Record:

@@ -11,9 +11,12 @@ from typing import Any, Literal
 
 from .errors import InputError
 from .order import checked_order
+from .template import SHIPPED
 from .units import seconds
 
 QUANTITY_TABLES = ("T1", "T2")
+#: Phantoms whose reference values come with the package.
+PHANTOMS = ("system-phantom",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,17 @@ class TubeSettings:
     circles: tuple[tuple[float, ...], ...] | Path | None = None
     circles_unit: Literal["mm", "voxels"] | None = None
     margin_mm: float | None = None
+    template: str | Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSettings:
+    """What the measured times are compared with: a known phantom, or a table of one's own."""
+
+    phantom: str = ""
+    batch: str = ""
+    array: str = ""
+    table: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,7 @@ class StudySettings:
     scans: Mapping[str, ScanSettings]
     tubes: TubeSettings | None
     contrasts: tuple[ContrastSettings, ...]
+    reference: ReferenceSettings | None = None
 
 
 def read_settings(path: str | Path) -> StudySettings:
@@ -112,7 +127,7 @@ def read_settings(path: str | Path) -> StudySettings:
 
 
 def _settings(path: Path, top: _Table) -> StudySettings:
-    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "contrast"))
+    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "contrast", "reference"))
     top.done()
     study = top.table("study")
     facts = StudyFacts(
@@ -130,7 +145,10 @@ def _settings(path: Path, top: _Table) -> StudySettings:
     contrasts = tuple(_contrast(one) for one in top.tables("contrast"))
     if not scans and not contrasts:
         raise InputError("nothing to do", expected="at least one of [T1], [T2], [[contrast]]")
-    return StudySettings(path, facts, scans, tubes, contrasts)
+    reference = _reference(top.table("reference")) if "reference" in top.values else None
+    if reference is not None and not scans:
+        raise InputError("nothing to compare", field="[reference]", expected="[T1] or [T2]")
+    return StudySettings(path, facts, scans, tubes, contrasts, reference)
 
 
 def _scan(table: _Table) -> ScanSettings:
@@ -185,6 +203,7 @@ def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
         circles=tuple(circles) if isinstance(circles, list) else named("circles"),
         circles_unit=table.choice("circles_unit", ("mm", "voxels")),
         margin_mm=table.number("margin_mm"),
+        template=_template(table) if "template" in table.values else None,
     )
     check_one_way(settings, table.key)
     table.done()
@@ -202,7 +221,8 @@ def check_one_way(settings: TubeSettings, named: Callable[[str], str]) -> None:
     """
     finding = ("order", "start_angle", "grid", "count")
     given = [key for key in finding if getattr(settings, key) is not None][:1]
-    given += [key for key in ("labels", "rois", "circles") if getattr(settings, key) is not None]
+    drawn = ("labels", "rois", "circles", "template")
+    given += [key for key in drawn if getattr(settings, key) is not None]
     if len(given) > 1:
         raise InputError(
             f"both {' and '.join(given[:2])}",
@@ -228,6 +248,53 @@ def check_one_way(settings: TubeSettings, named: Callable[[str], str]) -> None:
                 expected=error.expected,
                 hint=error.hint,
             ) from None
+
+
+def _template(table: _Table) -> str | Path:
+    """The name of a template that comes with the package, or the path of another."""
+    name = table.text("template")
+    if name in SHIPPED:
+        return name
+    if not name.lower().endswith(".toml"):
+        raise InputError(
+            f"{name!r}",
+            field=table.key("template"),
+            expected=f"{' or '.join(SHIPPED)}, or the path of a TOML file",
+        )
+    return table.path("template")
+
+
+def _reference(table: _Table) -> ReferenceSettings:
+    settings = ReferenceSettings(
+        phantom=table.choice("phantom", PHANTOMS) or "",
+        batch=_batch(table),
+        array=table.text("array"),
+        table=table.path("table") if "table" in table.values else None,
+    )
+    table.done()
+    if bool(settings.phantom) == (settings.table is not None):
+        raise InputError(
+            "both phantom and table" if settings.phantom else "neither phantom nor table",
+            field="[reference]",
+            expected=f'one of phantom = "{PHANTOMS[0]}" and table = "my.csv"',
+        )
+    for key in ("batch", "array"):
+        if settings.table is not None and table.seen(key):
+            raise InputError(f"{key} with table", field=f"[reference] {key}", expected="phantom")
+    if settings.phantom and not settings.batch:
+        raise InputError(
+            "missing",
+            field=table.key("batch"),
+            expected="the batch of the solutions: 1, 2 or 2.5",
+            hint="1: serial numbers to 130-0041, 2: from 130-0042, 2.5: from 130-0133",
+        )
+    return settings
+
+
+def _batch(table: _Table) -> str:
+    """A batch, which may be written as a number or in quotes."""
+    value = table.take("batch", (int, float, str))
+    return "" if value is None else f"{value:g}" if isinstance(value, (int, float)) else value
 
 
 def _contrast(table: _Table) -> ContrastSettings:

@@ -13,6 +13,7 @@ import pandas as pd
 from .agents import REQUIRED, RelaxivityTable, relaxivity
 from .archive import outside
 from .b1 import B1Map, read_B1
+from .bias import ReferenceComparison, compare_with_reference
 from .contrast import Contrast, measure_contrast
 from .curvefit import CurveFit
 from .errors import GeometryError, InputError
@@ -23,6 +24,7 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
+from .reference import read_reference, system_phantom
 from .remarks import not_stated, remarks, undetermined
 from .series import Series
 from .settings import (
@@ -74,6 +76,8 @@ class StudyResult(Shown):
         What a reader should know.
     failures : tuple of str
         Quality checks that failed: what was asked for and could not be determined.
+    reference : ReferenceComparison or None
+        Measured times against reference values, where the study names some.
     """
 
     facts: StudyFacts
@@ -86,6 +90,7 @@ class StudyResult(Shown):
     inputs: tuple[InputFile, ...]
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
+    reference: ReferenceComparison | None = None
 
     def __repr__(self) -> str:
         parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
@@ -135,6 +140,10 @@ def analyse(
         # What is wrong between files is a matter of the study that brought them together.
         raise (error if error.path else error.at(settings.path)) from None
     facts = _with_field(settings, series)
+    on = settings.tubes.on if settings.tubes else ""
+    known = _reference(settings, facts, tubes[on]) if settings.reference else None
+    if known is not None and settings.tubes and settings.tubes.sheet is None:
+        tubes = {name: one.with_sheet(_contents(one.sheet, known)) for name, one in tubes.items()}
     contrasts = tuple(_contrast(one) for one in settings.contrasts)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -147,11 +156,12 @@ def analyse(
             one, model, mask, B1=factor, workers=workers, max_memory=max_memory, progress=progress
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
-    on = settings.tubes.on if settings.tubes else ""
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
     lines = _relaxivity(table)
     warnings, failures = remarks(facts, series, table, lines)
     noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
+    for found in (one.alignment for one in list(tubes.values())[:1]):
+        noted += [] if found is None else found.notes
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),
@@ -163,6 +173,7 @@ def analyse(
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings),
         failures=failures,
+        reference=None if known is None else compare_with_reference(table, known),
     )
 
 
@@ -276,6 +287,28 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
     return facts
 
 
+def _reference(settings: StudySettings, facts: StudyFacts, tubes: Tubes) -> pd.DataFrame:
+    """The reference values of a study, at its field and temperature."""
+    asked = settings.reference
+    assert asked is not None
+    try:
+        if asked.table is not None:
+            return read_reference(asked.table, facts.field_T, facts.temperature_C)
+        array = asked.array or ("" if tubes.alignment is None else tubes.alignment.template.array)
+        return system_phantom(array, asked.batch, facts.field_T, facts.temperature_C)
+    except InputError as error:
+        raise (error if error.path else error.at(settings.path)) from None
+
+
+def _contents(sheet: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """A sheet that says nothing of what is in the tubes, filled from the reference values."""
+    of_tube = known.set_index("tube").reindex(sheet["tube"])
+    return sheet.assign(
+        agent=of_tube["array"].fillna("").to_numpy(),
+        concentration_mM=of_tube["concentration_mM"].to_numpy(),
+    )
+
+
 def _contrast(settings: ContrastSettings) -> Contrast:
     from .nifti import read_labels
 
@@ -318,8 +351,11 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
     for one in series.values():
         files += [Path(file) for file in one.provenance.files]
     if settings.tubes:
-        drawn = (settings.tubes.labels, settings.tubes.rois, settings.tubes.circles)
-        files += [f for f in (settings.tubes.sheet, *drawn) if isinstance(f, Path)]
+        where = settings.tubes
+        given = (where.sheet, where.labels, where.rois, where.circles, where.template)
+        files += [f for f in given if isinstance(f, Path)]
+    if settings.reference and settings.reference.table:
+        files.append(settings.reference.table)
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent

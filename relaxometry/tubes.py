@@ -11,19 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .alignment import Alignment
 from .errors import GeometryError, InputError
-from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
+from .geometry import Affine, checked_affine, same_grid, voxel_size
 from .order import ORDERS as ORDERS
-from .order import checked_order, how_numbered, in_order
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_circles, read_sheet
-from .stack import find_in_stack
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
-MARGIN_VOXELS, MARGIN_OF_RADIUS = 1.5, 0.15
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -43,6 +39,8 @@ class Tubes:
         voxel, in the order of the sheet; None where labels were given.
     margin_mm : float
         How far the region keeps from the circle.
+    alignment : Alignment or None
+        Where the template of a known phantom lies, if that is how they were found.
     """
 
     labels: NDArray[np.int32]
@@ -51,6 +49,7 @@ class Tubes:
     circles: NDArray[np.float64] | None = None
     margin_mm: float = 0.0
     source: str = field(default="labels")
+    alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -144,7 +143,7 @@ class Tubes:
         return f"<b>{escape(repr(self))}</b>" + str(self.sheet.to_html(index=False, escape=True))
 
 
-def _as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
+def as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
     return read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
 
 
@@ -171,7 +170,7 @@ def tubes_from_labels(
     InputError, GeometryError
         If labels and sheet differ, or the labels are not whole numbers.
     """
-    table = _as_sheet(sheet)
+    table = as_sheet(sheet)
     if table is None:
         table = empty_sheet(np.unique(labels[labels > 0]).tolist())
     if not (labels > 0).any():
@@ -214,7 +213,7 @@ def tubes_from_circles(
         voxel, if the sheet has another number of tubes, or if the unit is voxels that are not
         square.
     """
-    table = _as_sheet(sheet)
+    table = as_sheet(sheet)
     numbers: list[int] | None = None
     given: Any = circles
     if isinstance(circles, (str, Path)):
@@ -232,7 +231,7 @@ def tubes_from_circles(
         )
     if unit not in ("mm", "voxels"):
         raise InputError(f"{unit!r}", field="unit", expected="mm or voxels")
-    _check_margin(margin_mm)
+    check_margin(margin_mm)
     if table is None:
         table = empty_sheet(range(1, len(array) + 1) if numbers is None else numbers)
     table = checked_sheet(table)
@@ -262,7 +261,7 @@ def tubes_from_circles(
         array = array * dx
     paths = np.repeat(array[:, None], series.grid[2], axis=1)
     return Tubes(
-        _painted(series, paths, table, margin_mm),
+        painted(series, paths, table, margin_mm),
         series.affine,
         table,
         circles=array,
@@ -271,12 +270,12 @@ def tubes_from_circles(
     )
 
 
-def _check_margin(margin_mm: float) -> None:
+def check_margin(margin_mm: float) -> None:
     if not 0 <= margin_mm < np.inf:
         raise InputError(f"{margin_mm:g} mm", field="margin_mm", expected="0 or more")
 
 
-def _painted(
+def painted(
     series: Series, paths: NDArray[np.float64], sheet: pd.DataFrame, margin_mm: float
 ) -> NDArray[np.int32]:
     """Label image of circles (tubes, z, 3) in mm, NaN where a tube is not."""
@@ -303,107 +302,6 @@ def _painted(
                 )
             labels[inside, z] = number
     return labels
-
-
-def find_tubes(
-    series: Series,
-    sheet: pd.DataFrame | str | Path | None = None,
-    order: str | None = None,
-    margin_mm: float | None = None,
-    *,
-    start_angle: float | None = None,
-    grid: Sequence[Sequence[int]] | None = None,
-    count: int | None = None,
-) -> Tubes:
-    """Find the tubes in the image: round, brighter than air, alone, touching or in a bath.
-
-    Detection is on the root sum of squares over all points, so that neither a short T2 nor an
-    inversion null hides a tube; a tube is followed through the slices from its first to its last.
-
-    Parameters
-    ----------
-    series : Series
-    sheet : DataFrame or path, optional
-        What is in the tubes; its number of rows is the number expected. Tube numbers follow the
-        stated order, whatever the order of the rows.
-    order : {"rows", "columns", "serpentine", "ring", "grid", "height"}, optional
-        As the picture is shown: by rows, left to right and top to bottom (the default); by columns,
-        top to bottom and left to right; by rows, every second one backwards; clockwise around a
-        ring; as `grid` says; or by height alone, for a rack without rows.
-    margin_mm : float, optional
-        How far a region keeps from the wall; default the larger of 1.5 voxels and 0.15 radii.
-    start_angle : float, optional
-        Where a ring begins, in degrees clockwise from the top; the first tube is the one there or
-        the first one after it. Default 0.
-    grid : sequence of sequence of int, optional
-        Tube numbers as a person sees the rack, row by row, 0 for an empty place.
-    count : int, optional
-        The number expected, where there is no sheet to say it.
-
-    Returns
-    -------
-    Tubes
-
-    Raises
-    ------
-    InputError
-        If none is found, another number than expected, or if they do not lie in that order.
-    """
-    order, start_angle, matrix = checked_order(order, start_angle, grid)
-    if margin_mm is not None:
-        _check_margin(margin_mm)
-    dx, dy, _ = voxel_size(series.affine)
-    paths = find_in_stack(series.root_sum_of_squares(), dx, dy, series.signal.shape[-1])
-    table = _as_sheet(sheet)
-    table = None if table is None else checked_sheet(table)
-    told = [] if table is None else [(len(table), "listed in the sheet")]
-    told += [] if count is None else [(count, "expected")]
-    others = [f", {n} {what}" for n, what in told if n != len(paths)]
-    if not len(paths) or others:
-        raise InputError(
-            f"{len(paths)} tubes found in the image" + "".join(others),
-            expected="round tubes, each at least 6 voxels across",
-            hint="give their places with circles = [[x, y, radius], …], a label image or ImageJ "
-            "ROIs",
-        )
-    circles = np.nanmedian(paths, axis=1)
-    # In mm; where they are counted from does not matter here.
-    shown = shown_position(circles[:, :2], series.grid, series.affine)
-    places = in_order(shown, circles[:, 2], order, start_angle, matrix)
-    if matrix is not None:
-        numbers = np.sort(matrix[matrix > 0]).tolist()
-        table = empty_sheet(numbers) if table is None else table
-        odd = sorted(set(numbers) ^ set(table["tube"]))
-        if odd:
-            raise InputError(
-                f"tube {odd[0]} is in one of grid and sheet, not in both",
-                field="grid",
-                expected="the tubes of the sheet",
-            )
-    if table is not None:  # the circle of each row of the sheet: its number counts, not its place
-        places = places[table["tube"].rank().astype(int) - 1]
-    else:
-        table = empty_sheet(range(1, len(paths) + 1))
-    circles, paths = circles[places], paths[places]
-    least = float(circles[:, 2].min())
-    if margin_mm is None:
-        margin_mm = max(MARGIN_VOXELS * max(dx, dy), MARGIN_OF_RADIUS * least)
-    if margin_mm >= least:
-        raise InputError(
-            f"{margin_mm:g} mm leaves nothing of a tube of {least:.3g} mm radius",
-            field="margin_mm",
-            expected="a margin well below the radius",
-        )
-    # Near the pole of a sphere nothing is left inside the margin.
-    paths[paths[..., 2] < margin_mm + max(dx, dy)] = np.nan
-    return Tubes(
-        _painted(series, paths, table, margin_mm),
-        series.affine,
-        table,
-        circles=circles,
-        margin_mm=margin_mm,
-        source=f"found in the image and numbered {how_numbered(order, start_angle)}",
-    )
 
 
 def above_air(image: NDArray[Any]) -> tuple[NDArray[np.bool_], float]:

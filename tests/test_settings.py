@@ -109,7 +109,10 @@ WRONG = {
     "not TOML": ("[T2\n", "not readable as TOML: .*line 1"),
     "a key twice": (SCAN + 'path = "t1"\n' + TUBES, "not readable as TOML"),
     # unknown keys
-    "unknown table": ("[T2star]\n" + SCAN, "T2star: unknown key; expected T1, T2, contrast, study"),
+    "unknown table": (
+        "[T2star]\n" + SCAN,
+        "T2star: unknown key; expected T1, T2, contrast, reference",
+    ),
     "small letters": ('[t2]\npath = "t2"\n' + TUBES, "t2: unknown key; expected T1, T2"),
     "unknown fact": ("[study]\nfield = 7.0\n" + SCAN + TUBES, r"\[study\] field: unknown key"),
     "unknown scan key": (SCAN + "echoes = 3\n" + TUBES, r"\[T2\] echoes: unknown key"),
