@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .agents import RelaxivityTable
+from .agents import RelaxivityTable, by_the_sheet
+from .flags import in_words
 from .series import Series
 from .settings import StudyFacts
-from .tubetable import flag_sentence
 
 
 def remarks(
@@ -22,16 +22,29 @@ def remarks(
     """Warnings, and quality checks that failed."""
     warnings: list[str] = []
     failures: list[str] = []
+    # What a line says of a tube that it leaves out is not said twice.
+    left_out = () if lines is None else lines.left_out
+    told = {(one.tube, code) for one in left_out for code in one.codes}
     for row in table.to_dict("records"):
-        if not row["exclude"]:
-            warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
+        if row["exclude"]:
+            warnings += [by_the_sheet(row)]
+        else:
+            warnings += [
+                f"tube {row['tube']}: {in_words(code)}"
+                for code in str(row["flags"]).split()
+                if (row["tube"], code) not in told
+            ]
             failures += [
                 f"tube {row['tube']}: {name} could not be determined"
                 for name in series
                 if not np.isfinite(row[f"{name}_s"])
             ]
     if lines is None and len(table):
-        warnings.append("no r1 or r2: the sheet names no agent with a concentration above 0")
+        named = (table["agent"] != "") & (table["concentration_mM"] > 0)
+        reason = "the sheet names no agent with a concentration above 0"
+        if named.any():
+            reason = "every tube with an agent is left out"
+        warnings.append(f"no r1 or r2: {reason}")
     if lines is not None:
         warnings += lines.warnings
         warnings.append(not_stated(facts))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from .agents import REQUIRED, RelaxivityTable, relaxivity
+from .agents import RelaxivityTable, relaxivity
 from .archive import outside
 from .b1 import B1Map, read_B1
 from .contrast import Contrast, measure_contrast
@@ -23,6 +23,7 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
+from .rates import REQUIRED
 from .remarks import not_stated, remarks, undetermined
 from .series import Series
 from .settings import (
@@ -103,6 +104,7 @@ class StudyResult(Shown):
 def analyse(
     study: str | Path | StudySettings,
     *,
+    keep_flagged: bool = False,
     workers: int | None = None,
     max_memory: int | None = None,
     progress: bool | None = None,
@@ -112,6 +114,8 @@ def analyse(
     Parameters
     ----------
     study : path or StudySettings
+    keep_flagged : bool
+        As for :func:`relaxometry.relaxivity`.
     workers, max_memory, progress
         As in :func:`relaxometry.fit_maps`.
 
@@ -149,7 +153,7 @@ def analyse(
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     on = settings.tubes.on if settings.tubes else ""
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
-    lines = _relaxivity(table)
+    lines = _relaxivity(table, keep_flagged)
     warnings, failures = remarks(facts, series, table, lines)
     noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
     return StudyResult(
@@ -166,7 +170,9 @@ def analyse(
     )
 
 
-def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyResult:
+def analyse_table(
+    table: str | Path, facts: StudyFacts | None = None, *, keep_flagged: bool = False
+) -> StudyResult:
     """Relaxivities from a CSV table of concentrations and rates or times alone.
 
     Parameters
@@ -175,6 +181,8 @@ def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyRe
         Columns as for :func:`relaxometry.relaxivity`.
     facts : StudyFacts, optional
         Field, temperature, medium and ion, which a table does not say.
+    keep_flagged : bool
+        As for :func:`relaxometry.relaxivity`.
 
     Returns
     -------
@@ -187,7 +195,7 @@ def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyRe
     """
     path, facts = Path(table), facts or StudyFacts()
     try:
-        lines = relaxivity(read_table(path, REQUIRED))
+        lines = relaxivity(read_table(path, REQUIRED), keep_flagged=keep_flagged)
     except InputError as error:
         raise (error if error.path else error.at(path)) from None
     return StudyResult(
@@ -304,13 +312,13 @@ def _contrast(settings: ContrastSettings) -> Contrast:
         raise error.at(settings.regions) from None
 
 
-def _relaxivity(table: pd.DataFrame) -> RelaxivityTable | None:
+def _relaxivity(table: pd.DataFrame, keep_flagged: bool) -> RelaxivityTable | None:
     if table.empty:
         return None
     named = (table["agent"] != "") & (table["concentration_mM"] > 0) & ~table["exclude"]
     if not named.any():
         return None
-    return relaxivity(table)
+    return relaxivity(table, keep_flagged=keep_flagged)
 
 
 def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:

@@ -18,14 +18,14 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins",
+    "units geometry noise whole polarity standins flags",
     "estimate sheet settings",
-    "series regression",
+    "series regression rates",
     "points models tubes images contrast",
     "maps plan archive mapimage sidecar",
     "tables simulate scans",
-    "peaks",
-    "projection",
+    "peaks cramer_rao",
+    "projection judgement",
     "kernels",
     "loops room",
     "lanes",

@@ -238,7 +238,7 @@ def test_lines_show_points_errors_and_truth(lines: RelaxivityTable) -> None:
 
 def test_excluded_points_are_hollow(table: pd.DataFrame) -> None:
     sheet = table.assign(exclude=table["tube"] == 1)
-    figure = plots.relaxivity_lines(relaxivity(sheet), sheet)
+    figure = plots.relaxivity_lines(relaxivity(sheet))
     ax = figure.axes[1]
     hollow = [one for one in ax.get_lines() if one.get_markerfacecolor() == "white"]
     assert [one.get_xydata().tolist() for one in hollow] == [[[0.4, table["R2_per_s"][0]]]]
