@@ -45,7 +45,7 @@ FLAGS: Mapping[str, Flag] = MappingProxyType(
             (
                 "clipped",
                 True,
-                "is clipped, with too few points below the plateau: scan again with less gain",
+                "is clipped: too few points lie below the plateau of the data, so lower the gain",
             ),
             (
                 "at_edge",

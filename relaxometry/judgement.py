@@ -138,15 +138,30 @@ class Evidence:
         return np.where(A > 50, 1.0, variance)  # where that difference of squares is rounding
 
     @cached_property
+    def plateau(self) -> float:
+        """Where the late points of a decay lie, if the fitted curve leaves them there; else 0."""
+        gone = self.curve < _GONE * self.signal.max()
+        if self.rsquared > _FELT or gone.sum() < 3:
+            return 0.0
+        level = float(self.signal[gone].mean())
+        return level if level > _ABOVE * self.curve[gone].mean() else 0.0
+
+    @cached_property
     def strength(self) -> Array:
-        """How much of the mean signal each voxel (V,) has; 1 on average."""
-        share: Array = self.voxels @ self.signal / float(self.signal @ self.signal)
+        """How much of the mean signal each voxel (V,) has, whatever its T; 1 on average."""
+        share: Array = self.voxels @ self._strength_weights
         return share
 
     @property
     def strength_noise(self) -> float:
         """SD of these by noise."""
-        return self.noise / math.sqrt(float(self.signal @ self.signal))
+        return self.noise * float(np.linalg.norm(self._strength_weights))
+
+    @cached_property
+    def _strength_weights(self) -> Array:
+        columns = [self.signal, self.slopes[:, 0]] if self.known else [self.signal]
+        weights: Array = np.linalg.pinv(np.column_stack(columns))[0]
+        return weights
 
     @cached_property
     def filled(self) -> NDArray[np.bool_]:
@@ -177,24 +192,47 @@ class Evidence:
         """Whether T of the voxels can be compared with each other."""
         return self.known and self.shown and self.noise > 0 and self.filled.sum() > 6
 
-    def off_plane(self, values: Array, noise: Array, places: Array) -> tuple[Array, float, float]:
-        """What a plane leaves of values; the rise of the plane; its χ² (less is noise)."""
-        varies = np.ptp(places, axis=0) > 0
-        X = np.column_stack([np.ones(len(values)), (places - places.mean(axis=0))[:, varies]])
-        beta = np.linalg.lstsq(X / noise[:, None], values / noise, rcond=None)[0]
-        plane = X @ beta
-        flat = np.average(values, weights=noise**-2)
-        chi2 = float(
-            (((values - flat) / noise) ** 2).sum() - (((values - plane) / noise) ** 2).sum()
-        )
-        return values - plane, float(np.ptp(plane)), chi2 / max(1, int(varies.sum()))
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A plane through values of SD `noise` at places, and what it leaves of them.
+
+    Attributes
+    ----------
+    left : ndarray (V,)
+    dof : int
+        Of what is left.
+    rise : float
+        From the lowest to the highest place of the plane.
+    chance : float
+        Probability of as steep a plane by the noise, or by the scatter of what is left.
+    """
+
+    left: Array
+    dof: int
+    rise: float
+    chance: float
 
 
-def by_noise(chi2: float, dof: float, freedom: float) -> float:
-    """Probability that χ²/dof is as large by noise whose σ has so many degrees of freedom."""
+def plane_of(values: Array, noise: Array, places: Array, freedom: float) -> Plane:
+    """The plane by weighted least squares; `freedom` is that of the noise."""
+    varies = np.ptp(places, axis=0) > 0
+    X = np.column_stack([np.ones(len(values)), (places - places.mean(axis=0))[:, varies]])
+    beta, _, rank, _ = np.linalg.lstsq(X / noise[:, None], values / noise, rcond=None)
+    plane = X @ beta
+    flat = np.average(values, weights=noise**-2)
+    steps, dof = max(int(rank) - 1, 1), max(len(values) - int(rank), 1)
+    left = float((((values - plane) / noise) ** 2).sum()) / dof
+    gained = float((((values - flat) / noise) ** 2).sum()) - left * dof
+    chance = by_chance(gained / steps / max(left, 1.0), steps, min(freedom, dof))
+    return Plane(values - plane, dof, float(np.ptp(plane)), chance)
+
+
+def by_chance(ratio: float, dof: float, freedom: float) -> float:
+    """Probability that noise makes the ratio of two variances as large (F distribution)."""
     from scipy.special import fdtrc
 
-    return float(fdtrc(dof, freedom, chi2 / dof))
+    return float(fdtrc(dof, freedom, ratio))
 
 
 # --- rules ---------------------------------------------------------------------------------------
@@ -233,10 +271,8 @@ def _imprecise(tube: Evidence) -> bool:
 def _noise_floor(tube: Evidence) -> bool:
     if not tube.known:
         return False
-    if tube.rsquared <= _FELT:
-        gone = tube.curve < _GONE * tube.signal.max()
-        if gone.sum() >= 3 and tube.signal[gone].mean() > _ABOVE * tube.curve[gone].mean():
-            return True
+    if tube.plateau > 0:
+        return True
     if not (tube.magnitude and tube.shown and tube.noise > 0):
         return False
     lifted = rician_mean(tube.curve, tube.noise) - np.abs(tube.curve)
@@ -254,7 +290,7 @@ def _echoes(tube: Evidence) -> tuple[bool, bool]:
     if not (tube.shown and tube.noise > 0):
         return False, False
     # Echoes near the noise are lifted by its floor.
-    clear = tube.curve > _CLEAR * tube.noise
+    clear = tube.curve > _CLEAR * max(tube.noise, tube.plateau)
     if clear.sum() < len(tube.amplitudes) + 5:
         return False, False
     curve, number = tube.curve[clear], tube.number[clear]
@@ -272,10 +308,9 @@ def _uneven(tube: Evidence) -> bool:
     if not (tube.shown and len(tube.voxels) > 6 and tube.noise > 0):
         return False
     noise = np.full(len(tube.voxels), tube.strength_noise)
-    left, _, _ = tube.off_plane(tube.strength, noise, tube.index * np.array(tube.size))
-    dof = max(len(left) - 3, 1)
-    variance = float((left**2).sum()) / dof
-    chance = by_noise(variance / noise[0] ** 2 * dof, dof, _freedom(tube))
+    plane = plane_of(tube.strength, noise, tube.index * np.array(tube.size), _freedom(tube))
+    variance = float((plane.left**2).sum()) / plane.dof
+    chance = by_chance(variance / noise[0] ** 2, plane.dof, _freedom(tube))
     return bool(variance - noise[0] ** 2 > _UNEVEN**2 and chance < _SURE)
 
 
@@ -300,20 +335,19 @@ def _bubble(tube: Evidence) -> bool:
 def _gradient(tube: Evidence) -> bool:
     if not tube.comparable:
         return False
-    _, rise, chi2 = tube.off_plane(*tube.spread)
-    return rise > _GRADIENT and by_noise(3 * chi2, 3, _freedom(tube)) < _SURE
+    plane = plane_of(*tube.spread, _freedom(tube))
+    return plane.rise > _GRADIENT and plane.chance < _SURE
 
 
 def _inhomogeneous(tube: Evidence) -> bool:
     if not tube.comparable:
         return False
     deviation, noise, places = tube.spread
-    left, _, _ = tube.off_plane(deviation, noise, places)
-    dof = max(len(left) - 3, 1)
-    chi2 = float(((left / noise) ** 2).sum())
-    beyond = float((left**2).sum()) / dof - float((noise**2).mean())
-    far = chi2 / dof > _FAR**2 and beyond > _SPREAD**2
-    return far and by_noise(chi2, dof, _freedom(tube)) < _SURE
+    plane = plane_of(deviation, noise, places, _freedom(tube))
+    ratio = float(((plane.left / noise) ** 2).sum()) / plane.dof
+    beyond = float((plane.left**2).sum()) / plane.dof - float((noise**2).mean())
+    far = ratio > _FAR**2 and beyond > _SPREAD**2
+    return far and by_chance(ratio, plane.dof, _freedom(tube)) < _SURE
 
 
 def _freedom(tube: Evidence) -> float:

@@ -13,7 +13,7 @@ from .errors import InputError
 from .fit import fit_tubes
 from .geometry import voxel_size
 from .judgement import Evidence, judged
-from .maps import ParameterMaps
+from .maps import ParameterMaps, determined
 from .series import Series
 from .tubes import Tubes
 from .units import RATE_OF
@@ -84,7 +84,10 @@ def _evidence(series: Series, fit: CurveFit, inside: NDArray[np.bool_]) -> Evide
     """What there is to judge of a tube, at the points that were fitted."""
     # A fit that used no point is judged by all of them.
     number = np.flatnonzero(fit.used if fit.used.any() else np.isfinite(fit.signal))
-    actual = with_B1(fit.protocol, fit.choices.B1)
+    known = bool(determined(np.array(fit.status)))
+    # Without a T there may be no B1 either.
+    actual = with_B1(fit.protocol, fit.choices.B1) if known else fit.protocol
+    curve = fit.curve() if known else np.full(len(actual), np.nan)
     return Evidence(
         status=fit.status,
         model=fit.model,
@@ -94,7 +97,7 @@ def _evidence(series: Series, fit: CurveFit, inside: NDArray[np.bool_]) -> Evide
         amplitudes=fit.amplitudes,
         rsquared=fit.rsquared,
         signal=fit.signal[number],
-        curve=fit.curve()[number],
+        curve=curve[number],
         number=number,
         voxels=series.signal[inside].astype(np.float64)[:, number],
         index=np.argwhere(inside),
