@@ -110,16 +110,49 @@ class Evidence:
         return weights
 
     @cached_property
-    def noise(self) -> float:
-        """σ of one voxel at one point; NaN where too little is left to tell."""
+    def _left(self) -> tuple[Array, Array]:
+        """An orthonormal basis (n, k) of what a tube may show; what is left of its voxels (V, n).
+
+        The misfit that all voxels share is taken away, too.
+        """
         rank = 1 + len(self.amplitudes)
         columns = self.slopes if self.known and len(self.signal) > rank else self.signal[:, None]
-        if columns.shape[0] <= columns.shape[1]:
-            return math.nan
         Q = np.linalg.qr(columns / np.linalg.norm(columns, axis=0))[0]
         left = self.voxels - (self.voxels @ Q) @ Q.T
-        left -= left.mean(axis=0)
-        freedom = columns.shape[0] - columns.shape[1]
+        return Q, left - left.mean(axis=0)
+
+    @cached_property
+    def alike(self) -> float:
+        """How many voxels share one noise: 1, or more where an image was interpolated.
+
+        From the correlation ρ of neighbours, as if it fell like a Gaussian with their distance:
+        1 + 2ρ + 2ρ⁴ + 2ρ⁹ along each side.
+        """
+        left, place = self._left[1], self.index - self.index.min(axis=0)
+        row = np.full(place.max(axis=0) + 2, -1)
+        row[tuple(place.T)] = np.arange(len(place))
+        power, shared = float((left**2).sum(axis=1).mean()), 1.0
+        for step in np.eye(3, dtype=np.intp) if power > 0 else ():
+            beside = row[tuple((place + step).T)]
+            if (beside >= 0).sum() > 2:
+                pairs = (left[beside >= 0] * left[beside[beside >= 0]]).sum(axis=1)
+                rho = min(max(float(pairs.mean()) / power, 0.0), 0.9)
+                shared *= 1 + 2 * (rho + rho**4 + rho**9)
+        return max(1.0, min(shared, len(place) / 4))
+
+    @cached_property
+    def freedom(self) -> float:
+        """Degrees of freedom of the noise; the median it comes from is worth 0.4 of a mean."""
+        n, k = self._left[0].shape
+        return float(max(1.0, 0.4 * (len(self.voxels) / self.alike - 1) * (n - k)))
+
+    @cached_property
+    def noise(self) -> float:
+        """σ of one voxel at one point; NaN where too little is left to tell."""
+        Q, left = self._left
+        freedom = Q.shape[0] - Q.shape[1]
+        if freedom < 1:
+            return math.nan
         # The median, made a mean: single voxels of another kind do not count as noise.
         typical = float(np.median((left**2).sum(axis=1))) / (1 - 2 / (9 * freedom)) ** 3
         typical *= len(self.voxels) / (len(self.voxels) - 1)
@@ -214,8 +247,8 @@ class Plane:
     chance: float
 
 
-def plane_of(values: Array, noise: Array, places: Array, freedom: float) -> Plane:
-    """The plane by weighted least squares; `freedom` is that of the noise."""
+def plane_of(tube: Evidence, values: Array, noise: Array, places: Array) -> Plane:
+    """The plane through values of the tube's voxels, by weighted least squares."""
     varies = np.ptp(places, axis=0) > 0
     X = np.column_stack([np.ones(len(values)), (places - places.mean(axis=0))[:, varies]])
     beta, _, rank, _ = np.linalg.lstsq(X / noise[:, None], values / noise, rcond=None)
@@ -224,7 +257,8 @@ def plane_of(values: Array, noise: Array, places: Array, freedom: float) -> Plan
     steps, dof = max(int(rank) - 1, 1), max(len(values) - int(rank), 1)
     left = float((((values - plane) / noise) ** 2).sum()) / dof
     gained = float((((values - flat) / noise) ** 2).sum()) - left * dof
-    chance = by_chance(gained / steps / max(left, 1.0), steps, min(freedom, dof))
+    ratio = gained / steps / max(left, 1.0) / tube.alike
+    chance = by_chance(ratio, steps, min(tube.freedom, dof / tube.alike))
     return Plane(values - plane, dof, float(np.ptp(plane)), chance)
 
 
@@ -298,7 +332,7 @@ def _echoes(tube: Evidence) -> tuple[bool, bool]:
     design = np.column_stack([first, curve * (-1.0) ** number, tube.slopes[clear]])
     inverse = np.linalg.pinv(design)[:2]
     share = inverse @ tube.signal[clear]
-    error = tube.noise / math.sqrt(len(tube.voxels)) * np.linalg.norm(inverse, axis=1)
+    error = tube.noise * math.sqrt(tube.alike / len(tube.voxels)) * np.linalg.norm(inverse, axis=1)
     low = share[0] < -max(_FIRST_LOW, _ECHO_SURE * error[0])
     differ = abs(share[1]) > max(_ALTERNATE, _ECHO_SURE * error[1])
     return bool(low), bool(differ)
@@ -308,9 +342,9 @@ def _uneven(tube: Evidence) -> bool:
     if not (tube.shown and len(tube.voxels) > 6 and tube.noise > 0):
         return False
     noise = np.full(len(tube.voxels), tube.strength_noise)
-    plane = plane_of(tube.strength, noise, tube.index * np.array(tube.size), _freedom(tube))
+    plane = plane_of(tube, tube.strength, noise, tube.index * np.array(tube.size))
     variance = float((plane.left**2).sum()) / plane.dof
-    chance = by_chance(variance / noise[0] ** 2, plane.dof, _freedom(tube))
+    chance = by_chance(variance / noise[0] ** 2, plane.dof / tube.alike, tube.freedom)
     return bool(variance - noise[0] ** 2 > _UNEVEN**2 and chance < _SURE)
 
 
@@ -335,7 +369,7 @@ def _bubble(tube: Evidence) -> bool:
 def _gradient(tube: Evidence) -> bool:
     if not tube.comparable:
         return False
-    plane = plane_of(*tube.spread, _freedom(tube))
+    plane = plane_of(tube, *tube.spread)
     return plane.rise > _GRADIENT and plane.chance < _SURE
 
 
@@ -343,17 +377,11 @@ def _inhomogeneous(tube: Evidence) -> bool:
     if not tube.comparable:
         return False
     deviation, noise, places = tube.spread
-    plane = plane_of(deviation, noise, places, _freedom(tube))
+    plane = plane_of(tube, deviation, noise, places)
     ratio = float(((plane.left / noise) ** 2).sum()) / plane.dof
     beyond = float((plane.left**2).sum()) / plane.dof - float((noise**2).mean())
     far = ratio > _FAR**2 and beyond > _SPREAD**2
-    return far and by_chance(ratio, plane.dof, _freedom(tube)) < _SURE
-
-
-def _freedom(tube: Evidence) -> float:
-    """Degrees of freedom of σ; the median that it comes from is worth about 40 % of a mean."""
-    rank = 1 + len(tube.amplitudes) if tube.known else 1
-    return max(1.0, 0.4 * (len(tube.voxels) - 1) * max(1, len(tube.signal) - rank))
+    return far and by_chance(ratio, plane.dof / tube.alike, tube.freedom) < _SURE
 
 
 #: The rule of each flag, in the order in which flags are told.
