@@ -13,15 +13,18 @@ import argparse
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from tables import ROOT, paste, table
 
 from relaxometry import MODELS, Protocol
 from relaxometry.canvas import STYLE, as_png
 from relaxometry.cramer_rao import WORSE, relative_bound, told
+from relaxometry.judgement import limits
 
 ECHOES = np.arange(10, 161, 10) / 1e3
 DELAYS = (0.05, 0.1, 0.2, 0.4, 0.7, 1.1, 1.7, 2.5, 3.5, 5.0)
 PLATE = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+ANGLES = (2, 5, 10, 15, 20, 30)
 REPETITIONS = (0.2, 0.4, 0.7, 1.2, 2.0, 3.2, 5.0, 8.0)
 #: Name, model, protocol, amplitudes (only their ratios count), whether it is drawn.
 CASES = (
@@ -40,8 +43,8 @@ CASES = (
     ),
     ("8 TR, 0.2–8 s", "t1_sr", Protocol(TR=REPETITIONS), [1.0], True),
     ("8 TR, 0.2–8 s", "t1_sr_offset", Protocol(TR=REPETITIONS), [1.0, -1.0], False),
-    ("6 angles, 2–30°, TR 15 ms", "t1_vfa", Protocol(FA=[2, 5, 10, 15, 20, 30], TR=0.015), [1.0], True),
-)  # fmt: skip
+    ("6 angles, 2–30°, TR 15 ms", "t1_vfa", Protocol(FA=ANGLES, TR=0.015), [1.0], True),
+)
 _MODEL = {model.name: model for model in MODELS}
 
 
@@ -77,6 +80,7 @@ def rows() -> list[list[str]]:
                 f"{ms(low)} … {ms(high)}",
                 "–" if rule is None else f"{ms(rule[0])} … {ms(rule[1])}",
                 f"{worse[0]} / {worse[1]}",
+                " … ".join(ms(T) for T in limits(model, protocol, a)),
             ]
         )
     return found
@@ -93,7 +97,7 @@ def figure() -> Figure:
         T = np.geomspace(*model.bounds(protocol), 1500)
         bound = relative_bound(model, protocol, T, a)
         ax.plot(1e3 * T, bound / bound.min(), color="#0072B2", linewidth=1.3)
-        low, high = told(model, protocol, a)
+        low, high = limits(model, protocol, a)
         ax.axvspan(1e3 * low, 1e3 * high, color="#0072B2", alpha=0.1, linewidth=0)
         ax.axhline(WORSE, color="#8a8a8a", linewidth=0.8)
         for place in thumb(protocol) or ():
@@ -101,6 +105,10 @@ def figure() -> Figure:
         ax.set(xscale="log", yscale="log", ylim=(0.8, 300), title=f"{key}: {name}")
         ax.set_xlabel(f"{model.time} (ms)")
         ax.set_ylabel("σ/T over that of the best T")
+        ax.set_xlim(1e3 * told(model, protocol, a)[0] / 3, 3e3 * told(model, protocol, a)[1])
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
     return picture
 
 
@@ -109,7 +117,7 @@ def main() -> None:
     parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args()
     header = ["model", "times", "best T (ms)", "σ_T/T there, for S0/σ = 1"]
-    header += ["told (ms)", "rule of thumb (ms)", "error at its ends over the best"]
+    header += ["told (ms)", "rule of thumb (ms)", "error at its ends over the best", "counts (ms)"]
     lines = table(header, rows())
     print(lines)
     if options.write_docs:

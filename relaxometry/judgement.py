@@ -276,26 +276,31 @@ def _status(status: Status) -> Callable[[Evidence], bool]:
     return lambda tube: tube.status is status
 
 
+def limits(model: SignalModel, protocol: Protocol, amplitudes: Array) -> tuple[float, float]:
+    """The range of T, s, that counts: told by the times, and within the rule of thumb.
+
+    Told is where the relative error is at most 20 times that of the best T
+    (:func:`relaxometry.cramer_rao.told`). Besides, a T2 of less than half the first echo time has
+    lost 86 % of its signal before it, and beyond three times the longest time a curve is hardly
+    bent: what bends it then may be the scanner.
+    """
+    low, high = told(model, protocol, amplitudes)
+    if math.isnan(low):
+        return 0.0, math.inf
+    times = protocol.times
+    if protocol.swept == "TE":
+        low = max(low, _FIRST * float(times[times > 0].min()))
+    if protocol.swept != "FA":  # angles are no times
+        high = min(high, _LAST * float(times.max()))
+    return low, high
+
+
 def _short(tube: Evidence) -> bool:
-    """Of a decay half the first echo time is the limit, too: e⁻² of the signal is left."""
-    if not tube.known:
-        return False
-    times = tube.protocol.times
-    least = _FIRST * times[times > 0].min() if tube.protocol.swept == "TE" else 0.0
-    return bool(max(least, _told(tube)[0]) > tube.T)
+    return tube.known and limits(tube.model, tube.protocol, tube.amplitudes)[0] > tube.T
 
 
 def _long(tube: Evidence) -> bool:
-    """Three times the longest time is the limit, too: the curve is hardly bent there."""
-    if not tube.known:
-        return False
-    longest = math.inf if tube.protocol.swept == "FA" else _LAST * tube.protocol.times.max()
-    return bool(min(longest, _told(tube)[1]) < tube.T)
-
-
-def _told(tube: Evidence) -> tuple[float, float]:
-    low, high = told(tube.model, tube.protocol, tube.amplitudes)
-    return (0.0, math.inf) if math.isnan(low) else (low, high)
+    return tube.known and limits(tube.model, tube.protocol, tube.amplitudes)[1] < tube.T
 
 
 def _imprecise(tube: Evidence) -> bool:
