@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 #: T is told by the times where its relative error is at most so many times that of the best T.
 WORSE = 20.0
 _STEP = 1e-4  # in log T; the error of a central difference goes with its square
-_GRID = 400
+_GRID = 241
 
 
 def jacobian(model: SignalModel, protocol: Protocol, T: float, amplitudes: Array) -> Array:
@@ -83,9 +83,15 @@ def told(
         return np.nan, np.nan
     over = bound > worse * bound[best]
     below, above = np.flatnonzero(over[:best]), np.flatnonzero(over[best:])
-    low = 0 if not below.size else int(below[-1]) + 1
-    high = len(T) - 1 if not above.size else best + int(above[0]) - 1
-    return float(T[low]), float(T[high])
+
+    def crossing(inside: int, outside: int) -> float:
+        rise = np.log(worse * bound[best] / bound[inside]) / np.log(bound[outside] / bound[inside])
+        return float(T[inside] * (T[outside] / T[inside]) ** rise)
+
+    return (
+        crossing(below[-1] + 1, below[-1]) if below.size else float(T[0]),
+        crossing(best + above[0] - 1, best + above[0]) if above.size else float(T[-1]),
+    )
 
 
 def _columns(

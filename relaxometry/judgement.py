@@ -96,6 +96,11 @@ class Evidence:
         return bool(len(self.voxels) >= 3 and self.signal.size and finite and self.signal.any())
 
     @cached_property
+    def limits(self) -> tuple[float, float]:
+        """The range of T that counts, s."""
+        return limits(self.model, self.protocol, self.amplitudes)
+
+    @cached_property
     def slopes(self) -> Array:
         """What a small change of log T and of each amplitude does to the points (n, 1+p)."""
         J = jacobian(self.model, self.protocol, self.T, self.amplitudes)
@@ -296,11 +301,11 @@ def limits(model: SignalModel, protocol: Protocol, amplitudes: Array) -> tuple[f
 
 
 def _short(tube: Evidence) -> bool:
-    return tube.known and limits(tube.model, tube.protocol, tube.amplitudes)[0] > tube.T
+    return tube.known and tube.limits[0] > tube.T
 
 
 def _long(tube: Evidence) -> bool:
-    return tube.known and limits(tube.model, tube.protocol, tube.amplitudes)[1] < tube.T
+    return tube.known and tube.limits[1] < tube.T
 
 
 def _imprecise(tube: Evidence) -> bool:
