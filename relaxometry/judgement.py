@@ -122,7 +122,8 @@ class Evidence:
         """
         rank = 1 + len(self.amplitudes)
         columns = self.slopes if self.known and len(self.signal) > rank else self.signal[:, None]
-        Q = np.linalg.qr(columns / np.linalg.norm(columns, axis=0))[0]
+        length = np.linalg.norm(columns, axis=0)
+        Q = np.linalg.qr(columns / np.where(length > 0, length, 1))[0]
         left = self.voxels - (self.voxels @ Q) @ Q.T
         return Q, left - left.mean(axis=0)
 
@@ -228,7 +229,8 @@ class Evidence:
     @property
     def comparable(self) -> bool:
         """Whether T of the voxels can be compared with each other."""
-        return self.known and self.shown and self.noise > 0 and self.filled.sum() > 6
+        enough = self.known and self.shown and self.noise > 0 and self.filled.sum() > 6
+        return bool(enough and self._at_points > 0)
 
 
 @dataclass(frozen=True, slots=True)
