@@ -144,14 +144,16 @@ def relaxivity_lines(
     names = [" ".join(key) for key in table]
     falling = any(fit.r.value < 0 for fits in table.lines.values() for fit in fits.values())
     # Where the legend would lie on the lines it goes below the axes.
-    crowded = len(table) > 6 or max(map(len, names)) > 14 or falling
-    height = 3.1 + (0.17 * len(table) if crowded else 0)
+    most = max(len({one.tube for one in table.left_out if one.symbol == s}) for s in symbols)
+    rows = len(table) + min(most, _REASONS)
+    crowded = rows > 6 or max(map(len, names)) > 14 or falling or (most > 1 and rows > 3)
+    height = 3.1 + (0.17 * rows if crowded else 0)
     figure = Picture(figsize=(WIDTH / 2 * len(symbols), height), layout="constrained")
     panels = figure.subplots(1, len(symbols), squeeze=False)
     for ax, symbol in zip(panels.flat, symbols, strict=True):
         lines = {key: fits[symbol] for key, fits in table.lines.items() if symbol in fits}
-        _relaxivity_panel(ax, symbol, lines)
-        gone = _hollow(ax, [one for one in table.left_out if one.symbol == symbol], list(lines))
+        left_out = [one for one in table.left_out if one.symbol == symbol]
+        gone = _relaxivity_panel(ax, symbol, lines, left_out)
         of = f"mM {concentration_of}" if concentration_of else "mM"
         ax.set_xlabel(f"concentration ({of})")
         place: dict[str, Any] = {"loc": "upper left"}
@@ -168,10 +170,18 @@ def relaxivity_lines(
     return figure
 
 
-def _relaxivity_panel(ax: Axes, symbol: str, lines: Mapping[tuple[str, str], Relaxivity]) -> None:
+def _relaxivity_panel(
+    ax: Axes,
+    symbol: str,
+    lines: Mapping[tuple[str, str], Relaxivity],
+    left_out: Sequence[LeftOut],
+) -> dict[Line2D, str]:
+    """Draw a panel; return what its legend says of the points left out."""
     rate = symbol.upper()
     drawn = [line for line in lines.values() if line.n]  # an agent may have no point at all
-    reach = 1.05 * max((float(line.concentration.max()) for line in drawn), default=1.0)
+    there = [float(line.concentration.max()) for line in drawn]
+    there += [one.concentration_mM for one in left_out if math.isfinite(one.rate)]
+    reach = 1.05 * (max(there, default=0.0) or 1.0)
     c = np.linspace(0, reach, 121)
     looks = _looks(list(lines))
     for key, line in lines.items():
@@ -192,11 +202,13 @@ def _relaxivity_panel(ax: Axes, symbol: str, lines: Mapping[tuple[str, str], Rel
             label="line",
             zorder=3,
         )
+    gone = _hollow(ax, left_out, list(lines), 1.5 * max(ax.get_ylim()))
     ax.set_ylabel(QUANTITIES[rate].label)
     ax.tick_params(labelsize=7.5, length=3, width=0.6)
     ax.set_xlim(-0.02 * reach, max(reach, ax.get_xlim()[1]))
     if min((float(line.rate.min()) for line in drawn), default=1.0) > 0:
         ax.set_ylim(bottom=0)
+    return gone
 
 
 def _looks(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str, Any]]:
@@ -216,9 +228,9 @@ _REASONS = 3  # lines of the legend
 
 
 def _hollow(
-    ax: Axes, left_out: Sequence[LeftOut], keys: Sequence[tuple[str, str]]
+    ax: Axes, left_out: Sequence[LeftOut], keys: Sequence[tuple[str, str]], top: float
 ) -> dict[Line2D, str]:
-    """Draw the points that are left out, numbered; entries of the legend that say why."""
+    """Draw the points that are left out, numbered, up to a rate; entries of the legend say why."""
     looks = _looks(keys)
     drawn: dict[Any, LeftOut] = {}
     for one in left_out:
@@ -226,6 +238,8 @@ def _hollow(
         if key not in looks or one.tube in drawn or not math.isfinite(one.rate):
             continue  # a blank may be left out of several lines
         drawn[one.tube] = one
+        if one.rate > top:
+            continue  # it would press all others flat
         colour, marker, _ = looks[key]
         ax.plot(
             one.concentration_mM,
@@ -248,6 +262,7 @@ def _hollow(
     said = [
         f"tube {one.tube} left out: "
         + ("sheet" if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes))
+        + (" (off the scale)" if one.rate > top else "")
         for one in drawn.values()
     ]
     if len(said) > _REASONS:
