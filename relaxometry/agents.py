@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,26 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .estimate import error_of_inverse
+from .flags import flags_of
+from .rates import points_of
 from .regression import Method, Relaxivity, fieller, no_line, relaxivity_fit, t95
-from .sheet import as_text, yes
-from .units import LONGEST, QUANTITIES, RELAXIVITY_OF, TIME_OF
+from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
-# A rate is never better known than the method repeats itself: echo and inversion times, slice
-# profile and temperature limit it to about 1 %, however small the formula error of a fit.
-RELATIVE_FLOOR = 0.01
 # Points that scatter more than so many times their errors are a blunder rather than noise.
 SCATTER = 5.0
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
 BLANKS = ("", "blank", "control")
-REQUIRED = ("agent", "concentration_mM")
-_MISSING = ("", "nan", "na", "n/a")
 
 
 def classify(ratio: float, ci95: tuple[float, float]) -> str:
@@ -53,16 +48,37 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
     return " or ".join(names[low : high + 1])
 
 
-def rate_sigma(rate: Array, stderr: Array, sd: Array, n_voxels: Array) -> Array:
-    """Error a tube's rate is weighted by, s⁻¹.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A tube that is not on a line: whose, of which relaxivity, where it would be, and why.
 
-    The larger of the curve fit's standard error and the standard error of the mean over the tube's
-    voxels (SD/√n), and in quadrature the relative floor of the method, 1 % of the rate: with few
-    points and a near-noiseless mean curve, the formula error alone can be absurdly small.
+    Attributes
+    ----------
+    tube : Any
+        As the table numbers it.
+    agent, condition : str
+        Of the line; empty where a tube that the sheet excludes says no agent.
+    symbol : str
+        ``"r1"`` or ``"r2"``.
+    concentration_mM, rate : float
+        The point, mM and s⁻¹; NaN where unknown.
+    reason : str
+        In words.
+    codes : tuple of str
+        Flags that exclude it, ``T2_short``; empty where the sheet does, or there is no rate.
+    by_sheet : bool
+        Whether the sheet says so.
     """
-    scatter = np.where(np.isfinite(sd) & (n_voxels > 1), sd / np.sqrt(np.maximum(n_voxels, 1)), 0)
-    sigma: Array = np.hypot(np.fmax(stderr, scatter), RELATIVE_FLOOR * rate)
-    return np.where(np.isfinite(stderr), sigma, np.nan)
+
+    tube: Any
+    agent: str
+    condition: str
+    symbol: str
+    concentration_mM: float
+    rate: float
+    reason: str
+    codes: tuple[str, ...] = ()
+    by_sheet: bool = False
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -77,11 +93,14 @@ class RelaxivityTable:
         The lines behind each row; condition is ``""`` where there is none.
     warnings : tuple of str
         What was left out of the lines, and why.
+    left_out : tuple of LeftOut
+        The points that were, by the sheet, by a flag, or because they were not determined.
     """
 
     table: pd.DataFrame
     lines: Mapping[tuple[str, str], Mapping[str, Relaxivity]]
     warnings: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def columns(self) -> pd.Index:
@@ -122,10 +141,14 @@ class RelaxivityTable:
         return str(self.table.to_html(index=False, escape=True, float_format="{:.4g}".format))
 
 
-def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
+def relaxivity(
+    table: pd.DataFrame, method: Method = "auto", *, keep_flagged: bool = False
+) -> RelaxivityTable:
     """Relaxivities of every agent in a tube table.
 
-    An agent whose tubes give no line (too few rates determined) has a row of NaN and a flag.
+    A tube whose T1 has a flag that excludes (:data:`relaxometry.flags.FLAGS`) is left out of r1,
+    one whose T2 has, out of r2, and the warnings say so. An agent whose tubes give no line (too few
+    rates left) has a row of NaN and a flag.
 
     Parameters
     ----------
@@ -133,10 +156,12 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
         Columns ``agent`` and ``concentration_mM``, and ``R1_per_s`` and/or ``R2_per_s`` or else
         ``T1_s``/``T1_ms`` and so on. Used where there: ``R1_stderr_per_s`` (or of the times),
         ``T1_sd_s``, ``T1_n_fitted`` or ``n_voxels`` (behind that SD), ``concentration_sd_mM``,
-        ``condition``, ``exclude``, ``reason``, ``tube``. Rows at concentration 0 without an agent,
-        or with agent ``blank`` or ``control``, belong to every agent.
+        ``condition``, ``exclude``, ``reason``, ``flags``, ``tube``. Rows at concentration 0 without
+        an agent, or with agent ``blank`` or ``control``, belong to every agent.
     method : {"auto", "ordinary", "weighted", "york"}
         As in :func:`relaxivity_fit`; the errors are those of :func:`rate_sigma`.
+    keep_flagged : bool
+        Keep tubes whose flags exclude them, and say so.
 
     Returns
     -------
@@ -147,14 +172,16 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
     InputError
         If a column is missing or not numeric, or no agent is at two concentrations.
     """
-    points = _points(table)
+    points = points_of(table)
     excluded = points[points["exclude"]]
-    warnings = [
-        f"tube {tube} left out as the sheet says: {reason or 'no reason given'}"
-        for tube, reason in zip(excluded["tube"], excluded["reason"], strict=True)
-    ]
+    warnings = [by_the_sheet(row) for row in excluded.to_dict("records")]
     points = points[~points["exclude"]]
     rates = [rate for rate in RELAXIVITY_OF if rate in points]
+    left_out = [
+        _left_out(row, rate, row["reason"] or "no reason given", by_sheet=True)
+        for rate in rates
+        for row in excluded.to_dict("records")
+    ]
     blank = (points["concentration_mM"] == 0) & points["agent"].str.lower().isin(BLANKS)
     unnamed = ~blank & (points["agent"] == "")
     if unnamed.any():
@@ -173,150 +200,64 @@ def relaxivity(table: pd.DataFrame, method: Method = "auto") -> RelaxivityTable:
         levels = max(levels, points.loc[own | shared, "concentration_mM"].nunique())
         fits: dict[str, Relaxivity] = {}
         for rate in rates:
-            used, left_out = _usable(points[own | shared], rate)
-            warnings += [f"{name}: {text}" for text in left_out]
-            line = fits[RELAXIVITY_OF[rate]] = _agent_line(used, rate, method)
-            warnings += [f"{name}: {text}" for text in _doubts(line, used, rate)]
+            symbol = RELAXIVITY_OF[rate]
+            used, gone, told = _usable(points[own | shared], rate, keep_flagged)
+            line = fits[symbol] = _agent_line(used, rate, method)
+            warnings += [f"{name}: {text}" for text in (*told, *_doubts(line, used, rate))]
+            left_out += [replace(one, agent=agent, condition=condition) for one in gone]
         lines[agent, condition] = fits
-        rows.append(_row(agent, condition, fits))
+        rows.append(_row(agent, condition, fits, left_out))
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
     if levels < 2:  # a table that no measurement could make a line of
         (symbol, fit), *_ = next(iter(lines.values())).items()
         raise InputError(f"{symbol} of {rows[0]['agent']} {fit.flags[0]}", field="concentration_mM")
-    return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings))
+    return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings), tuple(left_out))
 
 
-def _points(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns a regression needs, checked, with rates and their errors worked out."""
-    for column in REQUIRED:
-        if column not in table:
-            raise InputError(
-                f"no column {column}; there are {', '.join(map(str, table.columns))}"[:200],
-                expected="agent, concentration_mM and R1_per_s, R2_per_s, T1_ms or T2_ms",
-            )
-    if table.empty:
-        raise InputError("no row in the table", expected="one row per tube")
-    points = pd.DataFrame(index=table.index)
-    for text in ("agent", "condition", "reason", "exclude"):
-        points[text] = [as_text(value) for value in table[text]] if text in table else ""
-    points["tube"] = table["tube"] if "tube" in table else np.arange(1, len(table) + 1)
-    points["exclude"] = [yes(text, "exclude") for text in points["exclude"]]
-    points["concentration_mM"] = _column(table, "concentration_mM", np.nan)
-    missing = points["concentration_mM"].isna() & ~points["exclude"]
-    if missing.any():
-        raise InputError(
-            f"tube {points['tube'][missing].iloc[0]} has no concentration", field="concentration_mM"
-        )
-    negative = points["concentration_mM"] < 0
-    if negative.any():
-        raise InputError(
-            f"tube {points['tube'][negative].iloc[0]} has {points['concentration_mM'].min():g} mM",
-            field="concentration_mM",
-            expected="none below 0",
-        )
-    c_sd = _column(table, "concentration_sd_mM", np.nan)
-    # A blank holds no agent: its concentration is 0 without error.
-    points["concentration_sd_mM"] = np.where(points["concentration_mM"] == 0, 0.0, c_sd)
-    found = False
-    for rate in RELAXIVITY_OF:
-        value, stderr, sd = _rate(table, rate)
-        if value is None:
-            continue
-        found = True
-        _check_rates(rate, value, stderr, points["tube"])
-        points[rate] = value
-        counts = (f"{TIME_OF[rate]}_n_fitted", "n_voxels")
-        voxels = next((name for name in counts if name in table), "n_voxels")
-        points[f"{rate}_sigma"] = rate_sigma(value, stderr, sd, _column(table, voxels, 1.0))
-    if not found:
-        raise InputError(
-            "no rates or times", expected="a column R1_per_s, R2_per_s, T1_s, T2_s, T1_ms or T2_ms"
-        )
-    return points
+def by_the_sheet(row: Mapping[Any, Any]) -> str:
+    """That a tube is left out as the sheet says, with its reason."""
+    return f"tube {row['tube']} left out as the sheet says: {row['reason'] or 'no reason given'}"
 
 
-def _check_rates(rate: str, value: Array, stderr: Array, tubes: pd.Series) -> None:
-    for name, bad, expected in (
-        (rate, (value <= 0) | np.isinf(value), "above 0"),
-        (f"error of {rate}", (stderr <= 0) | np.isinf(stderr), "above 0, or empty if not known"),
-    ):
-        if bad.any():
-            found = (stderr if name != rate else value)[bad][0]
-            where = f"{name} of tube {tubes.to_numpy()[bad][0]}"
-            raise InputError(f"{found:g} s⁻¹", field=where, expected=expected)
+def _usable(
+    points: pd.DataFrame, rate: str, keep_flagged: bool
+) -> tuple[pd.DataFrame, list[LeftOut], list[str]]:
+    """The points a line is drawn through, those left out, and what is to be said of both."""
+    symbol, time = RELAXIVITY_OF[rate], TIME_OF[rate]
+    left_out, told, used = [], [], []
+    for row in points.to_dict("records"):
+        flags = [flag for flag in flags_of(time, row["flags"]) if flag.excludes]
+        why = ", and ".join(f"{time} {flag.sentence}" for flag in flags)
+        known = math.isfinite(row[rate])
+        used.append(known and (keep_flagged or not flags))
+        if known and flags and keep_flagged:
+            told.append(f"tube {row['tube']} kept in {symbol} although {why}")
+        elif not used[-1]:
+            codes = tuple(f"{time}_{flag.code}" for flag in flags)
+            left_out.append(_left_out(row, rate, why or f"{rate} not determined", codes))
+            told.append(f"tube {row['tube']} left out of {symbol}: {left_out[-1].reason}")
+    return points[np.array(used, dtype=bool)], left_out, told
 
 
-def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:
-    """Rate, its standard error and its SD between voxels, from rates or else from times."""
-    time = TIME_OF[rate]
-    _check_times(table, rate)
-    if f"{rate}_per_s" in table:
-        value = _column(table, f"{rate}_per_s", np.nan)
-        stderr = _column(table, f"{rate}_stderr_per_s", np.nan)
-        sd = _column(table, f"{rate}_sd_per_s", np.nan)
-        from_time = error_of_inverse(_column(table, f"{time}_sd_s", np.nan), value)
-        return value, stderr, np.where(np.isnan(sd), from_time, sd)
-    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        if f"{time}_{unit}" in table:
-            T = factor * _column(table, f"{time}_{unit}", np.nan)
-            if (T <= 0).any():
-                raise InputError("a time that is not positive", field=f"{time}_{unit}")
-            stderr, sd = (
-                error_of_inverse(factor * _column(table, f"{time}_{error}_{unit}", np.nan), 1 / T)
-                for error in ("stderr", "sd")
-            )
-            return 1 / T, stderr, sd
-    return None, None, None
-
-
-def _check_times(table: pd.DataFrame, rate: str) -> None:
-    """Raise `InputError` where time and rate of a tube disagree, or a time is in another unit."""
-    time = TIME_OF[rate]
-    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        T = factor * _column(table, f"{time}_{unit}", np.nan)
-        if (LONGEST["TR"] < T).any():
-            raise InputError(
-                f"{np.nanmax(T) / factor:g} {unit} is too long",
-                field=f"{time}_{unit}",
-                expected=f"{time} in {unit}",
-            )
-        R = _column(table, f"{rate}_per_s", np.nan)
-        apart = np.abs(R * T - 1) > 0.01
-        if apart.any():
-            row = int(np.flatnonzero(apart)[0])
-            raise InputError(
-                f"row {row + 1} has {rate} = {R[row]:g} s⁻¹ but 1/{time} = {1 / T[row]:g} s⁻¹",
-                field=f"{rate}_per_s",
-                expected=f"{rate} = 1/{time}",
-                hint="correct both, or leave one column out",
-            )
-
-
-def _column(table: pd.DataFrame, name: str, default: float) -> Array:
-    if name not in table:
-        return np.full(len(table), default)
-    numbers = np.full(len(table), np.nan)
-    for i, cell in enumerate(table[name]):
-        text = as_text(cell)
-        if text.lower() in _MISSING:
-            continue
-        try:
-            numbers[i] = float(text)
-        except ValueError:
-            raise InputError(
-                f"{text!r} in row {i + 1}", field=name, expected="a number with a decimal point"
-            ) from None
-    return numbers
-
-
-def _usable(points: pd.DataFrame, rate: str) -> tuple[pd.DataFrame, list[str]]:
-    unknown = ~np.isfinite(points[rate])
-    left_out = [
-        f"tube {tube} left out of {RELAXIVITY_OF[rate]}: {rate} not determined"
-        for tube in points.loc[unknown, "tube"]
-    ]
-    return points[~unknown], left_out
+def _left_out(
+    row: Mapping[Any, Any],
+    rate: str,
+    reason: str,
+    codes: tuple[str, ...] = (),
+    by_sheet: bool = False,
+) -> LeftOut:
+    return LeftOut(
+        tube=row["tube"],
+        agent=row["agent"],
+        condition=row["condition"],
+        symbol=RELAXIVITY_OF[rate],
+        concentration_mM=float(row["concentration_mM"]),
+        rate=float(row[rate]),
+        reason=reason,
+        codes=codes,
+        by_sheet=by_sheet,
+    )
 
 
 def _doubts(line: Relaxivity, points: pd.DataFrame, rate: str) -> list[str]:
@@ -356,7 +297,9 @@ def _agent_line(points: pd.DataFrame, rate: str, method: Method) -> Relaxivity:
     )
 
 
-def _row(agent: str, condition: str, fits: Mapping[str, Relaxivity]) -> dict[str, Any]:
+def _row(
+    agent: str, condition: str, fits: Mapping[str, Relaxivity], left_out: Iterable[LeftOut]
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "agent": agent,
         "condition": condition,
@@ -375,6 +318,11 @@ def _row(agent: str, condition: str, fits: Mapping[str, Relaxivity]) -> dict[str
         row[f"{symbol}_chi2_reduced"] = fit.chi2_reduced
         row[f"{symbol}_n_points"] = fit.n
         flags += [f"{symbol}: {flag}" for flag in fit.flags]
+        flags += [
+            f"{symbol}: without tube {one.tube} ({', '.join(one.codes)})"
+            for one in left_out
+            if (one.agent, one.condition, one.symbol) == (agent, condition, symbol) and one.codes
+        ]
     ratio, low, high, label = math.nan, math.nan, math.nan, "not determined"
     if len(fits) == 2:
         r1, r2 = fits["r1"].r, fits["r2"].r

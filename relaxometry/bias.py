@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from .errors import InputError
+from .flags import flags_of
 from .jupyter import Shown
 from .regression import t95
 from .sheet import as_text, yes
@@ -72,7 +73,7 @@ class ReferenceComparison(Shown):
 
 
 def compare_with_reference(
-    tubes: pd.DataFrame, reference: pd.DataFrame, excluding: Collection[str] = ()
+    tubes: pd.DataFrame, reference: pd.DataFrame, *, keep_flagged: bool = False
 ) -> ReferenceComparison:
     """Compare a tube table with reference values.
 
@@ -84,8 +85,8 @@ def compare_with_reference(
     reference : DataFrame
         As of :mod:`relaxometry.reference`: ``tube`` and ``T1_s`` and/or ``T2_s``; used where there:
         ``T1_uncertainty_s``, ``array``, ``source``, ``remark``.
-    excluding : collection of str
-        Flags without their quantity, e.g. ``"at_bound"``, that keep a value out of the summary.
+    keep_flagged : bool
+        Keep in the summary what has a flag that excludes it (:data:`relaxometry.flags.FLAGS`).
 
     Returns
     -------
@@ -108,7 +109,7 @@ def compare_with_reference(
     quantities = [q for q in TIMES if f"{q}_s" in tubes and f"{q}_s" in reference]
     known = {int(row["tube"]): row for row in reference.to_dict("records")}
     rows = [
-        _row(row, known[int(row["tube"])], quantity, excluding)
+        _row(row, known[int(row["tube"])], quantity, keep_flagged)
         for quantity in quantities
         for row in tubes.to_dict("records")
         if int(row["tube"]) in known
@@ -130,7 +131,7 @@ def compare_with_reference(
 
 
 def _row(
-    tube: Mapping[Any, Any], reference: Mapping[Any, Any], quantity: str, excluding: Collection[str]
+    tube: Mapping[Any, Any], reference: Mapping[Any, Any], quantity: str, keep_flagged: bool
 ) -> dict[str, Any]:
     def number(of: Mapping[Any, Any], key: str) -> float:
         value = of.get(key)
@@ -140,7 +141,7 @@ def _row(
     stderr = number(tube, f"{quantity}_stderr_s")
     uncertainty = number(reference, f"{quantity}_uncertainty_s")
     both = math.hypot(stderr, uncertainty if math.isfinite(uncertainty) else 0.0)
-    reason = _reason(tube, quantity, measured, true, excluding)
+    reason = _reason(tube, quantity, measured, true, keep_flagged)
     return {
         "tube": int(tube["tube"]),
         "quantity": quantity,
@@ -160,7 +161,7 @@ def _row(
 
 
 def _reason(
-    tube: Mapping[Any, Any], quantity: str, measured: float, true: float, excluding: Collection[str]
+    tube: Mapping[Any, Any], quantity: str, measured: float, true: float, keep_flagged: bool
 ) -> str:
     """Why a tube is left out of the summary; empty where it is in."""
     if yes(as_text(tube.get("exclude", "")), "exclude"):
@@ -169,9 +170,8 @@ def _reason(
         return f"{quantity} not determined"
     if not math.isfinite(true):
         return "no reference value"
-    codes = as_text(tube.get("flags", "")).split()
-    left_out = [code for code in codes if code in {f"{quantity}_{one}" for one in excluding}]
-    return " ".join(left_out)
+    flags = flags_of(quantity, as_text(tube.get("flags", "")))
+    return "" if keep_flagged else " ".join(f"{quantity}_{f.code}" for f in flags if f.excludes)
 
 
 def _remark(reference: Mapping[Any, Any], quantity: str) -> str:

@@ -41,6 +41,9 @@ Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result 
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Threads; default one per CPU.")
 ]
+KeepFlagged = Annotated[
+    bool, typer.Option("--keep-flagged", help="Keep tubes whose flags exclude them.")
+]
 MaxMemory = Annotated[
     str | None, typer.Option("--max-memory", help="Memory the fit may use, e.g. 2GB.")
 ]
@@ -306,6 +309,7 @@ def tubes(
 def report(
     study: Annotated[Path, typer.Argument(help="study.toml: see the README.")],
     output: Output,
+    keep_flagged: KeepFlagged = False,
     workers: Workers = None,
     max_memory: MaxMemory = None,
     force: Force = False,
@@ -317,6 +321,7 @@ def report(
     check_free(output, "results.json", force)
     result = analyse(
         study,
+        keep_flagged=keep_flagged,
         workers=workers,
         max_memory=in_bytes(max_memory),
         progress=False if _Options.quiet else None,
@@ -351,6 +356,7 @@ def relaxivity(
     temperature: Annotated[float | None, typer.Option(help="In °C.")] = None,
     medium: Annotated[str, typer.Option(help="For example: 1 % agarose.")] = "",
     ion: Annotated[str, typer.Option(help="What the concentration counts: Fe, Gd, Mn …")] = "",
+    keep_flagged: KeepFlagged = False,
     force: Force = False,
 ) -> None:
     """r1 and r2 from a table of concentrations and rates."""
@@ -358,7 +364,7 @@ def relaxivity(
     from .study import analyse_table
 
     facts = StudyFacts(title, field, temperature, medium, ion)
-    _write_report(analyse_table(table, facts), output, force)
+    _write_report(analyse_table(table, facts, keep_flagged=keep_flagged), output, force)
 
 
 def _write_report(result: StudyResult, output: Path, force: bool) -> None:

@@ -14,14 +14,15 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from . import __version__
-from .agents import RELATIVE_FLOOR, T1_BELOW, T2_ABOVE
+from .agents import T1_BELOW, T2_ABOVE
 from .estimate import Estimate
+from .flags import in_words
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
+from .rates import RELATIVE_FLOOR
 from .results import libraries
 from .series import Protocol, range_text
-from .tubetable import FLAGS
-from .units import QUANTITIES, RATE_OF
+from .units import QUANTITIES, RATE_OF, RELAXIVITY_OF
 
 if TYPE_CHECKING:
     from .contrast import Contrast
@@ -71,6 +72,7 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
         acquisition=_acquisition(result.maps),
         tubes=list(_tubes(result)),
         tube_columns=_tube_columns(result),
+        left_out=result.relaxivity is not None and bool(result.relaxivity.left_out),
         contrast=[_contrast(one) for one in result.contrasts],
         reference=list(_reference(result)),
         agreement=_agreement(result),
@@ -207,18 +209,22 @@ def _tube_columns(result: StudyResult) -> list[str]:
 
 
 def _tubes(result: StudyResult) -> Iterator[Row]:
+    left_out = () if result.relaxivity is None else result.relaxivity.left_out
     for row in result.tube_table.to_dict("records"):
         remarks = ["left out: " + (row["reason"] or "no reason given")] if row["exclude"] else []
-        for code in str(row["flags"]).split():
-            quantity, _, kind = code.partition("_")
-            remarks.append(f"{quantity} {FLAGS[kind]}")
+        remarks += [in_words(code) for code in str(row["flags"]).split()]
+        gone = {one.symbol for one in left_out if one.tube == row["tube"] and not one.by_sheet}
+        if gone:
+            remarks.append(f"left out of {' and '.join(sorted(gone))}")
         c = row["concentration_mM"]
         yield {
             **{name: row[name] for name in _tube_columns(result)},
             "concentration": f"{c:g}" if np.isfinite(c) else "–",
             "n_voxels": row["n_voxels"],
             "measured": [
-                cell for time in result.maps for cell in _measured(row, time, RATE_OF[time])
+                {"text": text, "gone": RELAXIVITY_OF.get(RATE_OF[time]) in gone}
+                for time in result.maps
+                for text in _measured(row, time, RATE_OF[time])
             ],
             "remarks": remarks,
             "excluded": row["exclude"],
@@ -399,6 +405,12 @@ def _relaxivity_sentences(result: StudyResult) -> Iterator[str]:
         f"Relaxivities are the slopes of {equations} against the concentration c{ion}, by "
         f"{' or '.join(_LINES[m] for m in methods)}, over {count} points each."
     )
+    flagged = sum(bool(one.codes) for one in result.relaxivity.left_out)
+    if flagged:
+        yield (
+            "Points whose T1 or T2 is not to be trusted by the rules of the software, as the tube "
+            f"table says, were left out ({flagged} in all)."
+        )
     if set(methods) != {"ordinary"}:
         yield (
             "A rate's σ is the larger of the standard error of its fit and that of the mean over "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from .agreement import bland_altman
@@ -21,10 +22,9 @@ from .tubes import Tubes
 from .units import QUANTITIES, RELAXIVITY_OF
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-    from .agents import RelaxivityTable
+    from .agents import LeftOut, RelaxivityTable
     from .contrast import Contrast
     from .regression import Relaxivity
 
@@ -130,16 +130,15 @@ def _tube_name(row: Mapping[Any, Any]) -> str:
 @rc_context(STYLE)
 def relaxivity_lines(
     table: RelaxivityTable,
-    tubes: pd.DataFrame | None = None,
     concentration_of: str = "",
 ) -> Figure:
     """R1 and R2 against concentration: points with their errors, lines, 95 % confidence bands.
 
+    Points that are left out are hollow, with the number of their tube.
+
     Parameters
     ----------
     table : RelaxivityTable
-    tubes : DataFrame, optional
-        The tube table; its excluded points are drawn hollow.
     concentration_of : str
         Ion the concentration counts, for the axis.
     """
@@ -147,21 +146,24 @@ def relaxivity_lines(
     names = [" ".join(key) for key in table]
     falling = any(fit.r.value < 0 for fits in table.lines.values() for fit in fits.values())
     # Where the legend would lie on the lines it goes below the axes.
-    crowded = len(table) > 6 or max(map(len, names)) > 14 or falling
-    height = 3.1 + (0.17 * len(table) if crowded else 0)
+    most = max(len({one.tube for one in table.left_out if one.symbol == s}) for s in symbols)
+    rows = len(table) + min(most, _REASONS)
+    crowded = rows > 6 or max(map(len, names)) > 14 or falling or (most > 1 and rows > 3)
+    height = 3.1 + (0.17 * rows if crowded else 0)
     figure = Picture(figsize=(WIDTH / 2 * len(symbols), height), layout="constrained")
     panels = figure.subplots(1, len(symbols), squeeze=False)
     for ax, symbol in zip(panels.flat, symbols, strict=True):
         lines = {key: fits[symbol] for key, fits in table.lines.items() if symbol in fits}
-        _relaxivity_panel(ax, symbol, lines, tubes)
+        left_out = [one for one in table.left_out if one.symbol == symbol]
+        gone = _relaxivity_panel(ax, symbol, lines, left_out)
         of = f"mM {concentration_of}" if concentration_of else "mM"
         ax.set_xlabel(f"concentration ({of})")
         place: dict[str, Any] = {"loc": "upper left"}
         if crowded:
             place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
         legend = ax.legend(
-            ax.get_legend_handles_labels()[0],
-            [_line_name(key, line) for key, line in lines.items()],
+            [*ax.get_legend_handles_labels()[0], *gone],
+            [*(_line_name(key, line) for key, line in lines.items()), *gone.values()],
             title=f"{symbol} (mM⁻¹ s⁻¹)",
             alignment="left",
             **place,
@@ -174,11 +176,14 @@ def _relaxivity_panel(
     ax: Axes,
     symbol: str,
     lines: Mapping[tuple[str, str], Relaxivity],
-    tubes: pd.DataFrame | None,
-) -> None:
+    left_out: Sequence[LeftOut],
+) -> dict[Line2D, str]:
+    """Draw a panel; return what its legend says of the points left out."""
     rate = symbol.upper()
     drawn = [line for line in lines.values() if line.n]  # an agent may have no point at all
-    reach = 1.05 * max((float(line.concentration.max()) for line in drawn), default=1.0)
+    there = [float(line.concentration.max()) for line in drawn]
+    there += [one.concentration_mM for one in left_out if math.isfinite(one.rate)]
+    reach = 1.05 * (max(there, default=0.0) or 1.0)
     c = np.linspace(0, reach, 121)
     looks = _looks(list(lines))
     for key, line in lines.items():
@@ -199,13 +204,13 @@ def _relaxivity_panel(
             label="line",
             zorder=3,
         )
-        for x, y in _left_out(tubes, key, rate):
-            ax.plot(x, y, marker, color=colour, markersize=4.5, mfc="white", mew=0.9, zorder=3)
+    gone = _hollow(ax, left_out, list(lines), 1.5 * max(ax.get_ylim()))
     ax.set_ylabel(QUANTITIES[rate].label)
     ax.tick_params(labelsize=7.5, length=3, width=0.6)
     ax.set_xlim(-0.02 * reach, max(reach, ax.get_xlim()[1]))
     if min((float(line.rate.min()) for line in drawn), default=1.0) > 0:
         ax.set_ylim(bottom=0)
+    return gone
 
 
 def _looks(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str, Any]]:
@@ -221,14 +226,57 @@ def _looks(keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, 
     return looks
 
 
-def _left_out(
-    tubes: pd.DataFrame | None, key: tuple[str, str], rate: str
-) -> list[tuple[float, float]]:
-    if tubes is None or f"{rate}_per_s" not in tubes or "exclude" not in tubes:
-        return []
-    own = tubes["exclude"] & (tubes["agent"] == key[0]) & (tubes["condition"] == key[1])
-    points = tubes.loc[own, ["concentration_mM", f"{rate}_per_s"]].dropna()
-    return [(float(x), float(y)) for x, y in points.itertuples(index=False)]
+_REASONS = 3  # lines of the legend
+
+
+def _hollow(
+    ax: Axes, left_out: Sequence[LeftOut], keys: Sequence[tuple[str, str]], top: float
+) -> dict[Line2D, str]:
+    """Draw the points that are left out, numbered, up to a rate; entries of the legend say why."""
+    looks = _looks(keys)
+    drawn: dict[Any, LeftOut] = {}
+    for one in left_out:
+        key = (one.agent, one.condition)
+        if key not in looks or one.tube in drawn or not math.isfinite(one.rate):
+            continue  # a blank may be left out of several lines
+        drawn[one.tube] = one
+        if one.rate > top:
+            continue  # it would press all others flat
+        colour, marker, _ = looks[key]
+        ax.plot(
+            one.concentration_mM,
+            one.rate,
+            marker,
+            color=colour,
+            markersize=4.5,
+            mfc="white",
+            mew=0.9,
+            zorder=3,
+        )
+        ax.annotate(
+            str(one.tube),
+            (one.concentration_mM, one.rate),
+            xytext=(4, -7),
+            textcoords="offset points",
+            fontsize=6.5,
+            color=colour,
+        )
+    said = [
+        f"tube {one.tube} left out: "
+        + ("sheet" if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes))
+        + (" (off the scale)" if one.rate > top else "")
+        for one in drawn.values()
+    ]
+    if len(said) > _REASONS:
+        said = [*said[: _REASONS - 1], f"and {len(said) - _REASONS + 1} more"]
+    ring: dict[str, Any] = {
+        "marker": "o",
+        "linestyle": "",
+        "color": INK,
+        "mfc": "white",
+        "markersize": 4.5,
+    }
+    return {Line2D([], [], **ring): text for text in said}
 
 
 _LONGEST_NAME = 26  # letters, in a legend that leaves room for the lines

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .agents import RelaxivityTable
+from .agents import RelaxivityTable, by_the_sheet
+from .flags import in_words
 from .series import Series
 from .settings import StudyFacts
-from .tubetable import flag_sentence
 
 
 def remarks(
@@ -23,15 +23,21 @@ def remarks(
     warnings: list[str] = []
     failures: list[str] = []
     for row in table.to_dict("records"):
-        if not row["exclude"]:
-            warnings += [flag_sentence(row["tube"], code) for code in str(row["flags"]).split()]
+        if row["exclude"]:
+            warnings += [by_the_sheet(row)]
+        else:
+            warnings += [f"tube {row['tube']}: {in_words(c)}" for c in str(row["flags"]).split()]
             failures += [
                 f"tube {row['tube']}: {name} could not be determined"
                 for name in series
                 if not np.isfinite(row[f"{name}_s"])
             ]
     if lines is None and len(table):
-        warnings.append("no r1 or r2: the sheet names no agent with a concentration above 0")
+        named = (table["agent"] != "") & (table["concentration_mM"] > 0)
+        reason = "the sheet names no agent with a concentration above 0"
+        if named.any():
+            reason = "every tube with an agent is left out"
+        warnings.append(f"no r1 or r2: {reason}")
     if lines is not None:
         warnings += lines.warnings
         warnings.append(not_stated(facts))

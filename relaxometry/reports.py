@@ -71,7 +71,7 @@ def _figures(result: StudyResult) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     if result.relaxivity is not None:
         figures["relaxivity"] = plots.relaxivity_lines(
-            result.relaxivity, result.tube_table, result.facts.concentration_of
+            result.relaxivity, result.facts.concentration_of
         )
     if result.tubes:
         shown = max(result.tubes)  # T2 where there is one: no tube is dark in all of its echoes

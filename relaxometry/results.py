@@ -24,6 +24,7 @@ from .series import SWEEPABLE
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
+    from .agents import RelaxivityTable
     from .bias import ReferenceComparison
     from .contrast import Contrast
     from .settings import StudyFacts
@@ -43,7 +44,7 @@ def files(result: StudyResult) -> dict[str, bytes]:
     """``results.json``, and a CSV of each table that there is."""
     found = {"results.json": as_json(document(result))}
     tables = {
-        "tubes.csv": tube_records(result.tube_table),
+        "tubes.csv": tube_records(result.tube_table, result.relaxivity),
         "relaxivity.csv": []
         if result.relaxivity is None
         else relaxivity_records(result.relaxivity.table),
@@ -62,7 +63,7 @@ def document(result: StudyResult) -> Record:
         "inputs": [{"path": file.path, "sha256": file.sha256} for file in result.inputs],
         "study": _study(result.facts),
         "series": [_series(quantity, maps) for quantity, maps in result.maps.items()],
-        "tubes": tube_records(result.tube_table),
+        "tubes": tube_records(result.tube_table, result.relaxivity),
         "relaxivity": []
         if lines is None
         else [_paired(r) for r in relaxivity_records(lines.table)],
@@ -78,8 +79,9 @@ def libraries() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
-def tube_records(table: pd.DataFrame) -> list[Record]:
+def tube_records(table: pd.DataFrame, lines: RelaxivityTable | None = None) -> list[Record]:
     """Rows of ``tubes.csv``; T1 and T2 are always there, null where they were not measured."""
+    left_out = () if lines is None else lines.left_out
     numbers = ["concentration_mM"]
     if "concentration_sd_mM" in table and table["concentration_sd_mM"].notna().any():
         numbers.append("concentration_sd_mM")
@@ -94,6 +96,8 @@ def tube_records(table: pd.DataFrame) -> list[Record]:
     for row in table.to_dict("records"):
         record = {key: _plain(row.get(key)) for key in [*first, *measured]}
         record["flags"] = _tube_flags(record, [*numbers, *measured], str(row["flags"]).split())
+        gone = {one.symbol for one in left_out if one.tube == row["tube"]}
+        record["left_out_of"] = sorted(gone)
         records.append(record)
     return records
 

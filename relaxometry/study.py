@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from .agents import REQUIRED, RelaxivityTable, relaxivity
+from .agents import RelaxivityTable, relaxivity
 from .archive import outside
 from .b1 import B1Map, read_B1
 from .bias import ReferenceComparison, compare_with_reference
@@ -24,6 +24,7 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
+from .rates import REQUIRED
 from .reference import read_reference, system_phantom
 from .remarks import not_stated, remarks, undetermined
 from .series import Series
@@ -108,6 +109,7 @@ class StudyResult(Shown):
 def analyse(
     study: str | Path | StudySettings,
     *,
+    keep_flagged: bool = False,
     workers: int | None = None,
     max_memory: int | None = None,
     progress: bool | None = None,
@@ -117,6 +119,8 @@ def analyse(
     Parameters
     ----------
     study : path or StudySettings
+    keep_flagged : bool
+        As for :func:`relaxometry.relaxivity`.
     workers, max_memory, progress
         As in :func:`relaxometry.fit_maps`.
 
@@ -157,7 +161,7 @@ def analyse(
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
-    lines = _relaxivity(table)
+    lines = _relaxivity(table, keep_flagged)
     warnings, failures = remarks(facts, series, table, lines)
     noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
     for found in (one.alignment for one in list(tubes.values())[:1]):
@@ -173,11 +177,15 @@ def analyse(
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings),
         failures=failures,
-        reference=None if known is None else compare_with_reference(table, known),
+        reference=None
+        if known is None
+        else compare_with_reference(table, known, keep_flagged=keep_flagged),
     )
 
 
-def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyResult:
+def analyse_table(
+    table: str | Path, facts: StudyFacts | None = None, *, keep_flagged: bool = False
+) -> StudyResult:
     """Relaxivities from a CSV table of concentrations and rates or times alone.
 
     Parameters
@@ -186,6 +194,8 @@ def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyRe
         Columns as for :func:`relaxometry.relaxivity`.
     facts : StudyFacts, optional
         Field, temperature, medium and ion, which a table does not say.
+    keep_flagged : bool
+        As for :func:`relaxometry.relaxivity`.
 
     Returns
     -------
@@ -198,7 +208,7 @@ def analyse_table(table: str | Path, facts: StudyFacts | None = None) -> StudyRe
     """
     path, facts = Path(table), facts or StudyFacts()
     try:
-        lines = relaxivity(read_table(path, REQUIRED))
+        lines = relaxivity(read_table(path, REQUIRED), keep_flagged=keep_flagged)
     except InputError as error:
         raise (error if error.path else error.at(path)) from None
     return StudyResult(
@@ -337,13 +347,13 @@ def _contrast(settings: ContrastSettings) -> Contrast:
         raise error.at(settings.regions) from None
 
 
-def _relaxivity(table: pd.DataFrame) -> RelaxivityTable | None:
+def _relaxivity(table: pd.DataFrame, keep_flagged: bool) -> RelaxivityTable | None:
     if table.empty:
         return None
     named = (table["agent"] != "") & (table["concentration_mM"] > 0) & ~table["exclude"]
     if not named.any():
         return None
-    return relaxivity(table)
+    return relaxivity(table, keep_flagged=keep_flagged)
 
 
 def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import t as student
 
 import relaxometry as rx
-from relaxometry.agents import RELATIVE_FLOOR, classify, rate_sigma
+from relaxometry.agents import classify
+from relaxometry.rates import RELATIVE_FLOOR, rate_sigma
 
 C = np.array([0.4, 0.2, 0.1, 0.05])
 NAN = float("nan")

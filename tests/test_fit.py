@@ -219,7 +219,8 @@ class TestTubes:
             assert row["T2_median_s"] == pytest.approx(np.median(T))
             assert row["R2_per_s"] == pytest.approx(1 / row["T2_s"])
             assert row["R2_stderr_per_s"] == pytest.approx(row["T2_stderr_s"] / row["T2_s"] ** 2)
-            assert row["flags"] == ""
+            # T2 was drawn between 30 and 100 ms, voxel by voxel.
+            assert row["flags"] == "T2_inhomogeneous"
         with pytest.raises(rx.InputError, match="two maps of T2"):
             rx.tube_table(tubes, maps, maps)
 

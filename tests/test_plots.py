@@ -238,10 +238,29 @@ def test_lines_show_points_errors_and_truth(lines: RelaxivityTable) -> None:
 
 def test_excluded_points_are_hollow(table: pd.DataFrame) -> None:
     sheet = table.assign(exclude=table["tube"] == 1)
-    figure = plots.relaxivity_lines(relaxivity(sheet), sheet)
+    figure = plots.relaxivity_lines(relaxivity(sheet))
     ax = figure.axes[1]
     hollow = [one for one in ax.get_lines() if one.get_markerfacecolor() == "white"]
     assert [one.get_xydata().tolist() for one in hollow] == [[[0.4, table["R2_per_s"][0]]]]
+
+
+def test_flagged_points_are_hollow_and_the_legend_says_why(table: pd.DataFrame) -> None:
+    flags = np.where(table["tube"] == 1, "T2_short T2_imprecise", "")
+    figure = plots.relaxivity_lines(relaxivity(table.assign(flags=flags)))
+    for ax, points in zip(figure.axes, ([], [[[0.4, table["R2_per_s"][0]]]]), strict=True):
+        hollow = [one for one in ax.get_lines() if one.get_markerfacecolor() == "white"]
+        assert [one.get_xydata().tolist() for one in hollow] == points
+        assert [text.get_text() for text in ax.texts] == ["1"] * len(points)
+    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert labels[-1] == "tube 1 left out: short, imprecise"
+
+
+def test_a_point_far_off_presses_no_line_flat(table: pd.DataFrame) -> None:
+    wild = table.assign(exclude=table["tube"] == 1)
+    wild.loc[0, ["R2_per_s", "T2_s"]] = 1e5, 1e-5
+    ax = plots.relaxivity_lines(relaxivity(wild)).axes[1]
+    assert ax.get_ylim()[1] < 2 * table["R2_per_s"].max()
+    assert ax.get_legend().get_texts()[-1].get_text() == "tube 1 left out: sheet (off the scale)"
 
 
 def test_every_agent_and_condition_looks_different() -> None:

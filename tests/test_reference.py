@@ -232,7 +232,7 @@ def test_what_was_not_determined_or_is_flagged_is_left_out():
         T1_s=[1.1, np.nan, 0.21, 0.1, 0.06], flags=["T1_at_bound", "", "T2_at_bound", "", ""]
     )
     known = KNOWN.assign(T1_s=[1.0, 0.5, 0.2, np.nan, 0.05])
-    found = rx.compare_with_reference(table, known, excluding=["at_bound"])
+    found = rx.compare_with_reference(table, known)
     reasons = dict(zip(found.table["tube"], found.table["reason"], strict=True))
     assert reasons == {
         1: "T1_at_bound",
@@ -245,6 +245,7 @@ def test_what_was_not_determined_or_is_flagged_is_left_out():
     assert found.summary.loc[0, "n"] == 1
     assert found.summary.drop(columns=["quantity", "n"]).isna().all(axis=None)
     assert repr(found) == "ReferenceComparison: T1 n = 1"
+    assert rx.compare_with_reference(table, known, keep_flagged=True).summary.loc[0, "n"] == 2
 
 
 def test_only_quantities_that_both_know_are_compared():
