@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from .errors import InputError
 from .units import seconds
+from .walls import SHIFTS
 
 QUANTITY_TABLES = ("T1", "T2")
 
@@ -54,6 +55,7 @@ class TubeSettings:
     labels: Path | None = None
     circles: tuple[tuple[float, ...], ...] | None = None
     margin_mm: float | None = None
+    shift: str = "correct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
         labels=table.path("labels") if "labels" in table.values else None,
         circles=None if circles is None else tuple(circles),
         margin_mm=table.number("margin_mm"),
+        shift=table.choice("shift", SHIFTS) or "correct",
     )
     ways = [way for way in ("order", "labels", "circles") if table.seen(way)]
     if len(ways) > 1:

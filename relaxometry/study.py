@@ -148,10 +148,12 @@ def analyse(
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     on = settings.tubes.on if settings.tubes else ""
-    table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
+    table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     lines = _relaxivity(table)
     warnings, failures = remarks(facts, series, table, lines)
-    noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
+    noted = [
+        f"{name}: {note}" for name, one in maps.items() for note in (*tubes[name].notes, *one.notes)
+    ]
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .carry import carried_labels
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_size
+from .moved import moved_circles, placement, walls_of
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_sheet
+from .walls import SHIFTS, Walls
 
 ORDERS = ("rows",)
 # A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
@@ -41,6 +44,14 @@ class Tubes:
         voxel, in the order of the sheet; None where labels were given.
     margin_mm : float
         How far the region keeps from the circle.
+    walls : Walls or None
+        Where the walls are seen in the image the tubes were placed on, so that a phantom moved
+        since is noticed; None where no image is known.
+    shift_mm : ndarray (3,) or None
+        How far the tubes were moved from where they were placed, mm in the scanner (RAS); None
+        where that was not looked at or could not be judged.
+    notes : tuple of str
+        What was found when they were carried to another series.
     """
 
     labels: NDArray[np.int32]
@@ -49,6 +60,9 @@ class Tubes:
     circles: NDArray[np.float64] | None = None
     margin_mm: float = 0.0
     source: str = field(default="labels")
+    walls: Walls | None = None
+    shift_mm: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -98,31 +112,56 @@ class Tubes:
         table = read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
         return replace(self, sheet=table)
 
-    def on(self, series: Series) -> Tubes:
-        """The same tubes on the grid of another series, voxel by voxel through the affines.
+    def _seen_in(self, series: Series) -> Tubes:
+        """The same tubes, with what the series on which they were placed shows of their walls."""
+        where = (self.labels, self.affine, self.numbers, self.circles, self.margin_mm)
+        return replace(self, walls=walls_of(series, *where))
+
+    def on(self, series: Series, shift: str = "correct") -> Tubes:
+        """The same tubes on the grid of another series, through the affines.
+
+        A voxel goes with a tube only where it lies wholly inside, see
+        :func:`relaxometry.carry.carried_labels`. Where the tubes are seen to lie elsewhere in this
+        series than in that on which they were placed, the regions follow.
+
+        Parameters
+        ----------
+        series : Series
+        shift : {"correct", "refuse", "ignore"}
+            What is done about tubes that have moved by up to 3 mm: the regions follow; it is an
+            error; it is not looked at. A larger shift is an error unless ignored.
+
+        Returns
+        -------
+        Tubes
+            What was found stands in `shift_mm` and `notes`.
 
         Raises
         ------
         GeometryError
-            If a tube has no voxel there.
+            If a tube has no voxel there; if the tubes have moved too far, or one of them against
+            the others by more than its margin.
         """
-        if series.grid == self.labels.shape and same_grid(series.affine, self.affine):
+        if shift not in SHIFTS:
+            raise InputError(f"{shift!r}", field="shift", expected=" or ".join(SHIFTS))
+        same = series.grid == self.labels.shape and same_grid(series.affine, self.affine)
+        if same and (self.walls is None or self.walls.of(series.signal)):
             return self
-        to_here = np.linalg.inv(self.affine) @ series.affine
-        there = np.indices(series.grid).reshape(3, -1)
-        here = np.rint(to_here[:3, :3] @ there + to_here[:3, 3:]).astype(np.intp)
-        shape = np.array(self.labels.shape)[:, None]
-        inside = ((here >= 0) & (here < shape)).all(axis=0)
-        labels = np.zeros(there.shape[1], dtype=np.int32)
-        labels[inside] = self.labels[tuple(here[:, inside])]
-        missing = sorted(set(self.numbers) - set(np.unique(labels).tolist()))
-        if missing:
-            raise GeometryError(
-                f"tube {missing[0]} lies outside the other series",
-                expected="series that show the same tubes",
-                hint="draw the tubes on each series, or scan them in one position",
-            )
-        return replace(self, labels=labels.reshape(series.grid), affine=series.affine, circles=None)
+        found = placement(self.walls, series, self.numbers, shift)
+        shift_mm = self.shift_mm if found.shift_mm is None else found.shift_mm
+        notes = (*self.notes, *found.notes)
+        here = replace(self, walls=found.walls, shift_mm=shift_mm, notes=notes)
+        motion = found.motion
+        if same and (motion == np.eye(4)).all():
+            return here
+        was = np.linalg.inv(motion) @ series.affine
+        labels = carried_labels(
+            self.labels, self.affine, self.numbers, series.grid, was, self.circles, self.margin_mm
+        )
+        circles = None
+        if same and self.circles is not None:
+            circles = moved_circles(self.circles, self.affine, motion)
+        return replace(here, labels=labels, affine=series.affine, circles=circles)
 
     def __repr__(self) -> str:
         counts = np.bincount(self.labels[self.mask])
@@ -142,7 +181,10 @@ def _as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
 
 
 def tubes_from_labels(
-    labels: NDArray[Any], affine: Affine, sheet: pd.DataFrame | str | Path | None = None
+    labels: NDArray[Any],
+    affine: Affine,
+    sheet: pd.DataFrame | str | Path | None = None,
+    series: Series | None = None,
 ) -> Tubes:
     """Tubes from a label image.
 
@@ -154,6 +196,9 @@ def tubes_from_labels(
         Voxel → mm, RAS.
     sheet : DataFrame or path, optional
         Listing exactly the tubes that are drawn.
+    series : Series, optional
+        The series they were drawn on: with it, a phantom moved before another series was taken is
+        noticed (:meth:`Tubes.on`).
 
     Returns
     -------
@@ -169,7 +214,8 @@ def tubes_from_labels(
         table = empty_sheet(np.unique(labels[labels > 0]).tolist())
     if not (labels > 0).any():
         raise InputError("no tube", field="labels", expected="a number from 1 in each tube")
-    return Tubes(labels, affine, table)
+    tubes = Tubes(labels, affine, table)
+    return tubes if series is None else tubes._seen_in(series)
 
 
 def tubes_from_circles(
@@ -238,7 +284,7 @@ def tubes_from_circles(
                 f"circles of tubes {taken[taken > 0][0]} and {number} overlap", field="circles"
             )
         labels[inside] = number
-    return Tubes(
+    tubes = Tubes(
         np.repeat(labels[..., None], nz, axis=2),
         series.affine,
         table,
@@ -246,6 +292,7 @@ def tubes_from_circles(
         margin_mm=margin_mm,
         source="circles",
     )
+    return tubes._seen_in(series)
 
 
 def find_tubes(

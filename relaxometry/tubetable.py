@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,9 @@ FLAGS = {
 }
 
 
-def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
+def tube_table(
+    tubes: Tubes, *maps: ParameterMaps, carried: Mapping[str, Tubes] | None = None
+) -> pd.DataFrame:
     """One row per tube: the fit of its mean signal, and beside it the map's median and SD.
 
     Parameters
@@ -47,6 +49,8 @@ def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
         Carried to the grid of each map.
     *maps : ParameterMaps
         One per quantity (T1, T2).
+    carried : mapping of str to Tubes, optional
+        By quantity, the tubes as they were already carried to its series.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
         time = one.model.time
         if f"{time}_s" in table:
             raise InputError(f"two maps of {time}", expected="one map of each quantity")
-        here = tubes.on(one.series)
+        here = (carried or {}).get(time, tubes).on(one.series)
         fits = fit_tubes(one.series, here, one.model, **one.choices.arguments())
         columns = [
             _tube_row(one, fit, here.voxels(n)) for fit, n in zip(fits, here.numbers, strict=True)

@@ -19,8 +19,11 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
     "units geometry noise whole polarity standins",
+    "carry silhouette",
+    "walls",
     "estimate sheet settings",
     "series regression",
+    "moved",
     "points models tubes images contrast",
     "maps plan archive mapimage sidecar",
     "tables simulate scans",

@@ -1,0 +1,264 @@
+"""Tubes as an image shows them from above: one plane, whatever the image's own orientation.
+
+In it the walls of the tubes are circles. They are found without knowing the contrast, which differs
+between tubes and between scans: a tube may be brighter or darker than what is around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import Affine
+
+Array = NDArray[np.float64]
+
+#: How far from their place tubes are looked for, mm each way.
+SEARCHED_MM = 10.0
+#: Of a full match: below, a tube is not recognised.
+MATCHED = 0.4
+_PLANES = 9  # at most, over which an image is averaged along the tubes
+_VOXEL_LIKE = 0.6  # of a radius: a voxel longer than this across the wall shows no wall
+_ALIKE = 0.97  # of the best match: another place that matches so well cannot be told from it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Circle:
+    centre: Array
+    radius: float
+    stderr: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Silhouette:
+    """An image seen along the tubes: a plane of square pixels, NaN where it does not reach.
+
+    `axis` is the only direction in which its voxels are fine enough to show a wall, None if both.
+    """
+
+    plane: Array
+    origin: Array
+    step: float
+    voxel: float
+    axis: Array | None
+    noise: float
+    bright: float
+
+    @staticmethod
+    def of(
+        image: NDArray[np.float32],
+        affine: Affine,
+        frame: Affine,
+        slab: tuple[float, float],
+        circles: Array,
+        around: float,
+    ) -> Silhouette | None:
+        """Averaged over the slices that hold the tubes; None if it shows no wall of theirs."""
+        from scipy.ndimage import map_coordinates
+
+        to_plane = np.linalg.inv(frame)[:3, :3] @ affine[:3, :3]  # mm per voxel step
+        radius = float(np.median(circles[:, 2]))
+        angles = np.linspace(0, np.pi, 36, endpoint=False)
+        normals = np.stack([np.cos(angles), np.sin(angles)])
+        extent = np.abs(to_plane[:2].T @ normals).sum(axis=0)  # of a voxel along each normal
+        if extent.min() > _VOXEL_LIKE * radius:
+            return None
+        axis = normals[:, extent.argmin()] if extent.max() > _VOXEL_LIKE * radius else None
+        # The finest of the voxel's edges that lie in the plane, not one that stands upright on it.
+        edges = np.hypot(*to_plane[:2])
+        step = float(edges[edges > 0.3 * extent.min()].min())
+        voxel = float(extent.min() if axis is not None else max(extent[0], extent[18]))
+        reach = around + 1.8 * circles[:, 2].max() + 2 * step
+        low = circles[:, :2].min(axis=0) - reach
+        size = np.ceil((circles[:, :2].max(axis=0) + reach - low) / step).astype(int) + 1
+        x, y = (low[i] + step * np.arange(size[i]) for i in range(2))
+        thick = float(np.abs(to_plane[2]).sum())
+        n = int(np.clip(np.ceil((slab[1] - slab[0]) / thick) + 1, 1, _PLANES))
+        depths = np.linspace(*slab, n) if n > 1 else np.array([sum(slab) / 2])
+        to_voxel = np.linalg.inv(affine) @ frame
+        last = np.array(image.shape)[:, None, None] - 1.0
+        total, count = np.zeros((x.size, y.size)), np.zeros((x.size, y.size))
+        for depth in depths:
+            place = (
+                to_voxel[:3, 0, None, None] * x[:, None]
+                + to_voxel[:3, 1, None, None] * y
+                + (to_voxel[:3, 2] * depth + to_voxel[:3, 3])[:, None, None]
+            )
+            reached = ((place >= -0.501) & (place <= last + 0.501)).all(axis=0)
+            if reached.any():
+                value = map_coordinates(
+                    image, np.clip(place, 0, last), output=np.float64, order=1, mode="nearest"
+                )
+                reached &= np.isfinite(value)
+                total[reached] += value[reached]
+                count += reached
+        if not count.any():
+            return None
+        with np.errstate(invalid="ignore"):
+            plane = total / count
+        return Silhouette(plane, low, step, voxel, axis, _noise(plane), float(np.nanmax(plane)))
+
+    def at(self, points: Array) -> Array:
+        """Value at points (…, 2) in mm; NaN where the image does not reach."""
+        from scipy.ndimage import map_coordinates
+
+        place = np.moveaxis((points - self.origin) / self.step, -1, 0)
+        values: Array = map_coordinates(self.plane, place, order=1, cval=np.nan)
+        return values
+
+    def normals(self, radius: float) -> Array:
+        """(n, 2) directions in which a wall shows."""
+        n = 4 * int(np.clip(np.ceil(np.pi * radius / (2 * self.step)), 6, 16))
+        angles = 2 * np.pi * (np.arange(n) + 0.5) / n
+        normals = np.column_stack([np.cos(angles), np.sin(angles)])
+        return normals if self.axis is None else normals[np.abs(normals @ self.axis) > 0.6]
+
+    def circle(self, centre: Array, radius: float) -> Circle | None:
+        """Centre and radius of the round wall near a circle, to a fraction of a voxel.
+
+        Along each radius the wall lies where the area under the profile says, between the level
+        inside and the level outside; a circle is fitted to these places, without those that do not
+        fit: a neighbour that touches, a bubble.
+        """
+        normals = self.normals(radius)
+        if self.axis is None:
+            columns = np.column_stack([np.ones(len(normals)), normals])
+        else:
+            columns = np.column_stack([np.ones(len(normals)), normals @ self.axis])
+        half = max(0.4 * radius, 2 * self.step, 1.25 * self.voxel)
+        inner = max(radius - half, 0.0)
+        spread = np.arange(inner, radius + half + self.step / 4, self.step / 2)
+        answer, stderr, own = np.zeros(columns.shape[1]), np.inf, radius
+        for _ in range(8):
+            points = centre + normals[:, None, :] * spread[:, None]
+            profile = self.at(points)
+            level, beyond = profile[:, :3].mean(axis=1), profile[:, -3:].mean(axis=1)
+            known = np.isfinite(profile).all(axis=1)
+            if known.sum() < max(6, (0.6 if self.axis is None else 0.1) * len(normals)):
+                return None
+            contrast = level - beyond
+            typical = float(np.median(contrast[known]))
+            if abs(typical) < max(3 * self.noise, 0.01 * self.bright):
+                return None
+            # The level inside varies slowly; a wall that faces a neighbour does not show.
+            level = columns @ np.linalg.lstsq(columns[known], level[known])[0]
+            contrast = level - beyond
+            known &= contrast * np.sign(typical) > 0.4 * abs(typical)
+            if known.sum() < max(6, (0.4 if self.axis is None else 0.1) * len(normals)):
+                return None
+            share = (profile[known] - beyond[known, None]) / contrast[known, None]
+            wall = inner + np.trapezoid(share, spread, axis=1)
+            X, weight = columns[known], np.ones(int(known.sum()))
+            for _ in range(5):
+                answer = np.linalg.lstsq(X * weight[:, None], wall * weight)[0]
+                off = wall - X @ answer
+                scale = max(1.4826 * float(np.median(np.abs(off))), 0.02 * self.step)
+                weight = np.sqrt(np.clip(1 - (off / (4.7 * scale)) ** 2, 0, 1) ** 2)
+            # Neighbouring angles share their voxels: count as many as there are voxels around.
+            around = max(2 * np.pi * radius / self.step * len(X) / len(normals), 1.0)
+            alike = max(len(X) / around, 1.0) * 2
+            gram = (X * weight[:, None]).T @ (X * weight[:, None])
+            if np.linalg.cond(gram) > 1e6:
+                return None
+            stderr = float(scale * np.sqrt(alike * np.linalg.inv(gram).diagonal()[1:].max()))
+            step = answer[1:] if self.axis is None else answer[1] * self.axis
+            centre, own = centre + np.clip(step, -half, half), float(answer[0])
+            if np.abs(step).max() < 0.01 * self.step:
+                break
+        if stderr > 0.5 * self.step or not np.isfinite(own):
+            return None
+        return Circle(centre, own, stderr)
+
+    def radius_around(self, centre: tuple[float, float], radius: float, gap: float) -> float | None:
+        """Radius of the first wall around a region inside a tube, up to half way to the next."""
+        out = min(gap / 2 + radius / 2, 4 * radius + 4 * self.step)
+        radii = np.arange(0.5 * radius, out, self.step / 2)
+        if radii.size < 6:
+            return radius
+        normals = self.normals(out)
+        values = self.at(np.array(centre) + radii[:, None, None] * normals)
+        known = np.isfinite(values).all(axis=1)
+        if known.sum() < 6:
+            return None
+        mean = np.median(values[known], axis=1)
+        slope = np.abs(mean[4:] - mean[:-4])  # over two pixels
+        if slope.max() < max(3 * self.noise, 0.02 * self.bright):
+            return None
+        first = int(np.flatnonzero(slope > 0.5 * slope.max())[0])
+        last = first + int(np.argmax(slope[first : first + 8]))
+        return float(radii[known][last + 2])
+
+    def place(self, circles: Array) -> tuple[Array, Array, float] | None:
+        """Shift that puts most circles on walls, how well each fits there, and what else fits.
+
+        A circle fits as far as the step across it is the same all around: the place of a whole
+        pattern is not that of its neighbour.
+        """
+        from scipy.ndimage import gaussian_filter
+
+        radius = float(circles[:, 2].min())
+        blur = max(0.12 * radius, 0.5 * self.step)
+        every = max(int(0.25 * radius / self.step), 1)
+        reach = int(SEARCHED_MM / (every * self.step))
+        along = np.arange(-reach, reach + 1) * every
+        if self.axis is None:
+            shifts = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
+        else:
+            shifts = np.rint(along[:, None] * self.axis).astype(int)
+        known = np.isfinite(self.plane)
+        plane = gaussian_filter(np.where(known, self.plane, 0), blur / self.step)
+        plane = np.where(known, plane, np.nan).astype(np.float32)
+        floor = max(2 * self.noise, 0.01 * self.bright)
+        score = np.zeros((len(circles), len(shifts)))
+        covered = np.zeros(score.shape, dtype=bool)
+        size = np.array(plane.shape)
+        for i, (x, y, r) in enumerate(circles):
+            normals = self.normals(r)
+            normals = normals[:: 1 + len(normals) // 40] if self.axis is None else normals
+            off = max(0.25 * r, 1.5 * self.step)
+            steps = np.empty((len(shifts), len(normals)), dtype=np.float32)
+            for j, normal in enumerate(normals):
+                sides = []
+                for rho in (r - off, r + off):
+                    point = np.array([x, y]) + rho * normal
+                    pixel = np.rint((point - self.origin) / self.step).astype(int) + shifts
+                    pixel = np.clip(pixel, 0, size - 1)
+                    sides.append(plane[pixel[:, 0], pixel[:, 1]])
+                steps[:, j] = sides[0] - sides[1]
+            reached = np.isfinite(steps)
+            n = reached.sum(axis=1)
+            steps[~reached] = 0
+            mean_square = steps.sum(axis=1) ** 2 / np.maximum(n, 1)
+            score[i] = mean_square / ((steps**2).sum(axis=1) + n * floor**2 + 1e-30)
+            covered[i] = n >= (0.7 if self.axis is None else 0.15) * len(normals)
+            score[i, ~covered[i]] = 0
+        # A tube that shows anywhere counts against a place where it should show and does not.
+        shows = score.max(axis=1) > MATCHED
+        if shows.sum() < max(1, len(circles) / 3):
+            return None
+        total = (1.5 * score[shows] - 0.5 * covered[shows]).sum(axis=0)
+        if total.max() <= 0:
+            return None
+        # Of places that match alike, the nearest: phantoms are nudged.
+        length = np.hypot(*shifts.T)
+        best = int(np.where(total >= _ALIKE * total.max(), -length, -np.inf).argmax())
+        # The nearest may lie beside the top of its own hill.
+        hill = np.hypot(*(shifts - shifts[best]).T) * self.step < 0.6 * radius
+        best = int(np.where(hill, total, -np.inf).argmax())
+        distance = np.hypot(*(shifts - shifts[best]).T) * self.step
+        # Walls have a width: its middle.
+        near = (distance < 0.6 * radius) & (total > 0.9 * total[best])
+        start = (shifts[near] * total[near, None]).sum(axis=0) / total[near].sum() * self.step
+        matched = score[:, near].max(axis=1)
+        alike = (distance > 1.2 * radius) & (total > _ALIKE * total[best])
+        alias = float(distance[alike].min()) if alike.any() else np.nan
+        return start, matched, alias
+
+
+def _noise(plane: Array) -> float:
+    """SD of the noise, from second differences, which a smooth image hardly has."""
+    second = plane[2:, :] - 2 * plane[1:-1, :] + plane[:-2, :]
+    second = second[np.isfinite(second)]
+    return float(1.4826 * np.median(np.abs(second)) / np.sqrt(6)) if second.size else 0.0
