@@ -118,54 +118,53 @@ class Silhouette:
     def circle(self, centre: Array, radius: float) -> Circle | None:
         """Centre and radius of the round wall near a circle, to a fraction of a voxel.
 
-        Along each radius the wall lies where the area under the profile says, between the level
-        inside and the level outside; a circle is fitted to these places, without those that do not
-        fit: a neighbour that touches, a bubble.
+        Along each radius the wall lies at the centroid of the squared slope of its own sign: a
+        bottle in water has a second wall of the other sign close by. A circle is fitted to these
+        places, without those that do not fit: a neighbour that touches, a bubble.
         """
         normals = self.normals(radius)
-        if self.axis is None:
-            columns = np.column_stack([np.ones(len(normals)), normals])
-        else:
-            columns = np.column_stack([np.ones(len(normals)), normals @ self.axis])
+        across = normals if self.axis is None else (normals @ self.axis)[:, None]
+        columns = np.column_stack([np.ones(len(normals)), across])
+        least = max(6, (0.5 if self.axis is None else 0.1) * len(normals))
         half = max(0.4 * radius, 2 * self.step, 1.25 * self.voxel)
-        inner = max(radius - half, 0.0)
-        spread = np.arange(inner, radius + half + self.step / 4, self.step / 2)
-        answer, stderr, own = np.zeros(columns.shape[1]), np.inf, radius
-        for _ in range(8):
-            points = centre + normals[:, None, :] * spread[:, None]
-            profile = self.at(points)
-            level, beyond = profile[:, :3].mean(axis=1), profile[:, -3:].mean(axis=1)
-            known = np.isfinite(profile).all(axis=1)
-            if known.sum() < max(6, (0.6 if self.axis is None else 0.1) * len(normals)):
+        # Slope between places two steps apart; its noise is that of two pixels.
+        floor = 2 * np.sqrt(2) * self.noise + 0.01 * self.bright
+        sign, own, stderr = 0.0, radius, np.inf
+        for turn in range(12):
+            spread = np.arange(max(own - half, 0), own + half + self.step, self.step / 2)
+            profile = self.at(centre + normals[:, None, :] * spread[:, None])
+            slope, at = profile[:, 4:] - profile[:, :-4], spread[2:-2]
+            known = np.isfinite(slope).all(axis=1)
+            if known.sum() < least:
                 return None
-            contrast = level - beyond
-            typical = float(np.median(contrast[known]))
-            if abs(typical) < max(3 * self.noise, 0.01 * self.bright):
+            if not sign:
+                typical = np.median(slope[known], axis=0)
+                near = typical * np.exp(-(((at - own) / (0.3 * radius)) ** 2))
+                sign = float(np.sign(near[np.abs(near).argmax()]))
+            weight = np.clip(slope * sign - floor, 0, None) ** 2
+            # The flank of this wall, not of a neighbour's that lies as far off as half the window.
+            weight *= np.exp(-(((at - own) / half) ** 2) * min(turn, 3))
+            mass = weight.sum(axis=1)
+            known &= mass > 0.1 * np.median(mass[known])
+            known &= mass > 0
+            if known.sum() < least:
                 return None
-            # The level inside varies slowly; a wall that faces a neighbour does not show.
-            level = columns @ np.linalg.lstsq(columns[known], level[known])[0]
-            contrast = level - beyond
-            known &= contrast * np.sign(typical) > 0.4 * abs(typical)
-            if known.sum() < max(6, (0.4 if self.axis is None else 0.1) * len(normals)):
-                return None
-            share = (profile[known] - beyond[known, None]) / contrast[known, None]
-            wall = inner + np.trapezoid(share, spread, axis=1)
-            X, weight = columns[known], np.ones(int(known.sum()))
+            wall = (weight[known] @ at) / mass[known]
+            X, trust = columns[known], np.ones(int(known.sum()))
             for _ in range(5):
-                answer = np.linalg.lstsq(X * weight[:, None], wall * weight)[0]
+                answer = np.linalg.lstsq(X * trust[:, None], wall * trust)[0]
                 off = wall - X @ answer
                 scale = max(1.4826 * float(np.median(np.abs(off))), 0.02 * self.step)
-                weight = np.sqrt(np.clip(1 - (off / (4.7 * scale)) ** 2, 0, 1) ** 2)
-            # Neighbouring angles share their voxels: count as many as there are voxels around.
-            around = max(2 * np.pi * radius / self.step * len(X) / len(normals), 1.0)
-            alike = max(len(X) / around, 1.0) * 2
-            gram = (X * weight[:, None]).T @ (X * weight[:, None])
+                trust = np.clip(1 - (off / (4.7 * scale)) ** 2, 0, 1)
+            gram = (X * trust[:, None]).T @ (X * trust[:, None])
             if np.linalg.cond(gram) > 1e6:
                 return None
-            stderr = float(scale * np.sqrt(alike * np.linalg.inv(gram).diagonal()[1:].max()))
+            # Neighbouring angles share their voxels.
+            shared = max(len(normals) * self.step / (2 * np.pi * radius), 1.0) * 2
+            stderr = float(scale * np.sqrt(shared * np.linalg.inv(gram).diagonal()[1:].max()))
             step = answer[1:] if self.axis is None else answer[1] * self.axis
             centre, own = centre + np.clip(step, -half, half), float(answer[0])
-            if np.abs(step).max() < 0.01 * self.step:
+            if np.abs(step).max() < 0.01 * self.step and turn >= 3:
                 break
         if stderr > 0.5 * self.step or not np.isfinite(own):
             return None
@@ -186,7 +185,7 @@ class Silhouette:
         slope = np.abs(mean[4:] - mean[:-4])  # over two pixels
         if slope.max() < max(3 * self.noise, 0.02 * self.bright):
             return None
-        first = int(np.flatnonzero(slope > 0.5 * slope.max())[0])
+        first = int(np.flatnonzero(slope > 0.25 * slope.max())[0])
         last = first + int(np.argmax(slope[first : first + 8]))
         return float(radii[known][last + 2])
 

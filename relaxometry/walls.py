@@ -156,7 +156,9 @@ def see_walls(
     images : frozenset of int
         Fingerprints of the series.
     """
-    silhouette = Silhouette.of(image, affine, frame, slab, circles, 0.0)
+    # A wall may lie as far out as four radii of a circle that is none.
+    around = 3 * float(circles[:, 2].max()) if margin_mm == 0 else 0.0
+    silhouette = Silhouette.of(image, affine, frame, slab, circles, around)
     centres, radii = np.full((len(circles), 2), np.nan), np.full(len(circles), np.nan)
     if silhouette is not None and silhouette.axis is None:
         for i, (x, y, radius) in enumerate(circles):
@@ -224,29 +226,42 @@ def _rigid(
     arms: Array, moves: Array, errors: Array, both: bool
 ) -> tuple[Array, float, Array, float]:
     """Shift, turn, what is left (n, 2) and standard error of the shift: medians, then weights."""
-    shift, turn = np.median(moves, axis=0), 0.0
+    shift, turn = _middle(moves, errors), 0.0
     n = len(moves)
     lever = float(np.sqrt((arms**2).sum(axis=1).mean()))
     left = moves - shift
     if both and n >= 4 and lever > 0:
+        rows = np.zeros((n, 2, 3))
+        rows[:, 0, 0] = rows[:, 1, 1] = 1
+        rows[:, 0, 2], rows[:, 1, 2] = -arms[:, 1], arms[:, 0]
         for _ in range(10):
             distance = np.hypot(*left.T)
-            scale = max(1.5 * float(np.median(distance)), float(np.median(errors)), 1e-6)
-            weight = 1 / (1 + (distance / (2 * scale)) ** 2) ** 2
-            rows = np.zeros((n, 2, 3))
-            rows[:, 0, 0] = rows[:, 1, 1] = 1
-            rows[:, 0, 2], rows[:, 1, 2] = -arms[:, 1], arms[:, 0]
-            W = np.repeat(np.sqrt(weight), 2)
+            scale = np.maximum(1.5 * float(np.median(distance)), errors)
+            W = np.repeat(1 / ((1 + (distance / (2 * scale)) ** 2) * scale), 2)
             answer = np.linalg.lstsq(rows.reshape(-1, 3) * W[:, None], moves.ravel() * W)[0]
             left = moves - rows @ answer
             shift, turn = answer[:2], float(answer[2])
-    spread = 1.4826 * np.median(np.abs(left)) if n > 2 else 0.0
-    stderr = 1.25 * max(float(spread), float(np.median(errors))) / np.sqrt(n)
+    spread = 1.4826 * float(np.median(np.abs(left))) if n > 2 else 0.0
+    stderr = 1.25 * max(spread, float(np.median(errors))) / np.sqrt(n)
     # A turn that hardly moves the outer tubes is noise.
     if abs(turn) * lever < max(3 * stderr, 1e-9):
-        shift, turn = np.median(moves, axis=0), 0.0
+        shift, turn = _middle(moves, errors), 0.0
         left = moves - shift
     return shift, turn, left, stderr
+
+
+def _middle(moves: Array, errors: Array) -> Array:
+    """Median (2,) of moves (n, 2), each counted by how well it is known."""
+    weight = 1 / np.maximum(errors, np.median(errors)) ** 2
+    order = np.argsort(moves, axis=0)
+    share = np.cumsum(weight[order], axis=0) - weight[order] / 2
+    middle: Array = np.array(
+        [
+            np.interp(weight.sum() / 2, share[:, i], np.sort(moves[:, i]))
+            for i in range(moves.shape[1])
+        ]
+    )
+    return middle
 
 
 def in_words(shift: Array, turn: float = 0.0) -> str:
