@@ -92,6 +92,7 @@ def placement(
     walls: Walls | None,
     series: Series,
     numbers: Sequence[int],
+    excluded: Sequence[bool],
     shift: str = "correct",
 ) -> Placement:
     """Where the tubes lie in a series.
@@ -103,6 +104,8 @@ def placement(
     series : Series
     numbers : sequence of int
         Of the tubes.
+    excluded : sequence of bool
+        Which of them the sheet excludes: where such a one has moved alone, that is a note.
     shift : {"correct", "refuse", "ignore"}
         Whether tubes that have moved by up to 3 mm and 3° are followed, refused, or not looked for.
 
@@ -128,46 +131,52 @@ def placement(
     if distance > MOST_MM or abs(np.degrees(motion.turn)) > MOST_TURN_DEG:
         raise GeometryError(
             f"the tubes lie {'more than ' * (distance > 0.95 * SEARCHED_MM)}{words} from where "
-            "they were placed: the phantom was moved",
+            f"they lie in {walls.seen_in}: the phantom was moved",
             expected=f"a shift of at most {MOST_MM:g} mm and a turn of at most {MOST_TURN_DEG:g}°",
             hint="scan again in one position, or draw the tubes on each series",
         )
-    _all_together(motion, walls, numbers)
-    notes = []
+    notes = _alone(motion, walls, numbers, excluded)
     if motion.axis is not None:
         notes.append("whether the phantom moved shows in one direction only in this orientation")
     if not np.isnan(motion.alias):
         notes.append(
-            f"a shift by {motion.alias:.1f} mm more would look the same: the tubes listed are part "
-            "of a regular rack"
+            f"a shift by {motion.alias:.0f} mm more would look the same: the tubes that show are "
+            "part of a regular rack"
         )
     reach = max(LEAST_VOXELS * motion.voxel, _SURE * motion.stderr)
     if distance <= reach and not motion.turn:
         return Placement(still, here, np.zeros(3), (*notes,))
     if shift == "refuse":
         raise GeometryError(
-            f"the tubes lie {words} from where they were placed: the phantom was moved",
+            f"the tubes lie {words} from where they lie in {walls.seen_in}: the phantom was moved",
             expected='no shift, as shift = "refuse" asks',
             hint='let the regions follow with shift = "correct"',
         )
-    notes.insert(
-        0, f"tubes moved by {words} against the series they were placed on; regions follow"
-    )
+    notes.insert(0, f"tubes moved by {words} against {walls.seen_in}; regions follow")
     matrix = motion.matrix(walls.frame)
     shift_mm = walls.frame[:3, :2] @ motion.shift
     return Placement(matrix, walls.moved(matrix, images), shift_mm, tuple(notes))
 
 
-def _all_together(motion: Motion, walls: Walls, numbers: Sequence[int]) -> None:
-    """Raises if a tube has left the others, by more than its region keeps from the wall."""
+def _alone(
+    motion: Motion, walls: Walls, numbers: Sequence[int], excluded: Sequence[bool]
+) -> list[str]:
+    """Notes of tubes that left the others by more than the region keeps from the wall.
+
+    Raises where such a tube is not excluded.
+    """
+    notes = []
     room = np.maximum(walls.room, motion.voxel)
     for i in map(int, np.flatnonzero(motion.left_over > room)):
-        raise GeometryError(
-            f"tube {numbers[i]} has moved by {motion.left_over[i]:.1f} mm against the others: its "
-            "region would be half outside",
-            expected=f"tubes that moved together, to {room[i]:.1f} mm",
-            hint="draw the tubes on each series, or fix the tubes and scan again",
-        )
+        what = f"tube {numbers[i]} has moved by {motion.left_over[i]:.1f} mm against the others"
+        if not excluded[i]:
+            raise GeometryError(
+                f"{what}: its region would be half outside",
+                expected=f"tubes that moved together, to {room[i]:.1f} mm",
+                hint="exclude the tube in the sheet, or draw the tubes on each series",
+            )
+        notes.append(what)
+    return notes
 
 
 def moved_circles(

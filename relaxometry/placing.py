@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .errors import GeometryError
 from .nifti import read_labels
@@ -22,6 +23,8 @@ def place_tubes(settings: TubeSettings, series: Mapping[str, Series]) -> dict[st
         # What the study does not say is left to the defaults of `find_tubes`.
         order = {} if settings.order is None else {"order": settings.order}
         tubes = find_tubes(on, settings.sheet, margin_mm=settings.margin_mm, **order)
+    if tubes.walls is not None:
+        tubes = replace(tubes, walls=replace(tubes.walls, seen_in=settings.on))
     tubes = tubes.on(on)
     placed = {}
     for name, one in series.items():

@@ -21,7 +21,9 @@ SEARCHED_MM = 10.0
 MATCHED = 0.4
 _PLANES = 9  # at most, over which an image is averaged along the tubes
 _VOXEL_LIKE = 0.6  # of a radius: a voxel longer than this across the wall shows no wall
-_ALIKE = 0.97  # of the best match: another place that matches so well cannot be told from it
+# Tubes' worth of match: another place that matches so nearly as well cannot be told from the best.
+# One tube that is not where it should be counts for twice as much.
+_ALIKE = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +143,7 @@ class Silhouette:
                 typical = np.median(slope[known], axis=0)
                 near = typical * np.exp(-(((at - own) / (0.3 * radius)) ** 2))
                 sign = float(np.sign(near[np.abs(near).argmax()]))
-            weight = np.clip(slope * sign - floor, 0, None) ** 2
+            weight = np.maximum(slope * sign - floor, 0) ** 2
             # The flank of this wall, not of a neighbour's that lies as far off as half the window.
             weight *= np.exp(-(((at - own) / half) ** 2) * min(turn, 3))
             mass = weight.sum(axis=1)
@@ -151,12 +153,15 @@ class Silhouette:
                 return None
             wall = (weight[known] @ at) / mass[known]
             X, trust = columns[known], np.ones(int(known.sum()))
-            for _ in range(5):
-                answer = np.linalg.lstsq(X * trust[:, None], wall * trust)[0]
+            gram = X.T @ X
+            for _ in range(4):
+                if np.linalg.cond(gram) > 1e6:
+                    return None
+                answer = np.linalg.solve(gram, X.T @ (trust**2 * wall))
                 off = wall - X @ answer
                 scale = max(1.4826 * float(np.median(np.abs(off))), 0.02 * self.step)
-                trust = np.clip(1 - (off / (4.7 * scale)) ** 2, 0, 1)
-            gram = (X * trust[:, None]).T @ (X * trust[:, None])
+                trust = np.maximum(1 - (off / (4.7 * scale)) ** 2, 0)
+                gram = (X * trust[:, None] ** 2).T @ X
             if np.linalg.cond(gram) > 1e6:
                 return None
             # Neighbouring angles share their voxels.
@@ -212,20 +217,18 @@ class Silhouette:
         floor = max(2 * self.noise, 0.01 * self.bright)
         score = np.zeros((len(circles), len(shifts)))
         covered = np.zeros(score.shape, dtype=bool)
-        size = np.array(plane.shape)
+        values, jumps = plane.ravel(), (shifts @ [plane.shape[1], 1])[:, None]
         for i, (x, y, r) in enumerate(circles):
             normals = self.normals(r)
             normals = normals[:: 1 + len(normals) // 40] if self.axis is None else normals
             off = max(0.25 * r, 1.5 * self.step)
-            steps = np.empty((len(shifts), len(normals)), dtype=np.float32)
-            for j, normal in enumerate(normals):
-                sides = []
-                for rho in (r - off, r + off):
-                    point = np.array([x, y]) + rho * normal
-                    pixel = np.rint((point - self.origin) / self.step).astype(int) + shifts
-                    pixel = np.clip(pixel, 0, size - 1)
-                    sides.append(plane[pixel[:, 0], pixel[:, 1]])
-                steps[:, j] = sides[0] - sides[1]
+            # The plane reaches further than any of these points, see `of`.
+            inside, outside = (
+                np.rint((np.array([x, y]) + rho * normals - self.origin) / self.step).astype(int)
+                @ [plane.shape[1], 1]
+                for rho in (r - off, r + off)
+            )
+            steps = values[inside + jumps] - values[outside + jumps]
             reached = np.isfinite(steps)
             n = reached.sum(axis=1)
             steps[~reached] = 0
@@ -240,19 +243,23 @@ class Silhouette:
         total = (1.5 * score[shows] - 0.5 * covered[shows]).sum(axis=0)
         if total.max() <= 0:
             return None
+
+        def top(places: NDArray[np.bool_], distance: Array) -> int:
+            """The top of the hill of the nearest of some places."""
+            nearest = int(np.where(places, distance, np.inf).argmin())
+            hill = np.hypot(*(shifts - shifts[nearest]).T) * self.step < 0.6 * radius
+            return int(np.where(hill, total, -np.inf).argmax())
+
         # Of places that match alike, the nearest: phantoms are nudged.
-        length = np.hypot(*shifts.T)
-        best = int(np.where(total >= _ALIKE * total.max(), -length, -np.inf).argmax())
-        # The nearest may lie beside the top of its own hill.
-        hill = np.hypot(*(shifts - shifts[best]).T) * self.step < 0.6 * radius
-        best = int(np.where(hill, total, -np.inf).argmax())
+        alike = total >= total.max() - _ALIKE
+        best = top(alike, np.hypot(*shifts.T))
         distance = np.hypot(*(shifts - shifts[best]).T) * self.step
         # Walls have a width: its middle.
         near = (distance < 0.6 * radius) & (total > 0.9 * total[best])
         start = (shifts[near] * total[near, None]).sum(axis=0) / total[near].sum() * self.step
         matched = score[:, near].max(axis=1)
-        alike = (distance > 1.2 * radius) & (total > _ALIKE * total[best])
-        alias = float(distance[alike].min()) if alike.any() else np.nan
+        alike &= distance > 1.2 * radius
+        alias = float(distance[top(alike, distance)]) if alike.any() else np.nan
         return start, matched, alias
 
 

@@ -147,7 +147,8 @@ class Tubes:
         same = series.grid == self.labels.shape and same_grid(series.affine, self.affine)
         if same and (self.walls is None or self.walls.of(series.signal)):
             return self
-        found = placement(self.walls, series, self.numbers, shift)
+        excluded = [bool(e) for e in self.sheet["exclude"]]
+        found = placement(self.walls, series, self.numbers, excluded, shift)
         shift_mm = self.shift_mm if found.shift_mm is None else found.shift_mm
         notes = (*self.notes, *found.notes)
         here = replace(self, walls=found.walls, shift_mm=shift_mm, notes=notes)

@@ -42,6 +42,8 @@ class Walls:
         First and last slice that holds a tube, mm along the normal.
     images : frozenset of int
         Fingerprints of the images they were seen in.
+    seen_in : str
+        What messages call the series.
     """
 
     centres: Array
@@ -50,6 +52,7 @@ class Walls:
     frame: Affine
     slab: tuple[float, float]
     images: frozenset[int]
+    seen_in: str = "the series they were placed on"
 
     @property
     def seen(self) -> NDArray[np.bool_]:

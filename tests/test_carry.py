@@ -1,0 +1,446 @@
+"""Tubes carried to other grids, and followed where the phantom was moved between two scans.
+
+One physical phantom, discs through all depth in mm of the scanner, is scanned on any grid: each
+voxel has the share of it that lies in a tube, by sampling it finely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import relaxometry as rx
+from relaxometry.bids import write_series
+
+T2_WEIGHTED = rx.Protocol(TE=np.arange(1, 9) * 0.020, TR=10.0)
+T1_WEIGHTED = rx.Protocol(TE=0.010, TR=[0.3, 0.6, 1.2, 2.5, 5.0, 10.0])
+DIRECTIONS = [(1, 0), (0, -1), (-0.6, 0.8), (np.sqrt(0.5), np.sqrt(0.5))]
+
+
+def axial(n, voxel, nz=1, thick=3.0, middle=(0, 0)):
+    """DICOM's order: +x to the patient's left, +y to the back."""
+    affine = np.diag([-voxel, -voxel, thick, 1.0])
+    affine[:3, 3] = (n - 1) / 2 * voxel, (n - 1) / 2 * voxel, -(nz - 1) / 2 * thick
+    affine[:2, 3] += middle
+    return affine, (n, n, nz)
+
+
+def coronal(n, voxel, nz, thick):
+    affine = np.zeros((4, 4))
+    affine[[0, 2, 1, 3], [0, 1, 2, 3]] = -voxel, -voxel, -thick, 1
+    affine[:3, 3] = (n - 1) / 2 * voxel, (nz - 1) / 2 * thick, (n - 1) / 2 * voxel
+    return affine, (n, n, nz)
+
+
+def turned(grid, degrees, axes):
+    """A grid turned about the middle of the scanner, from one axis (0, 1, 2) to another."""
+    affine, shape = grid
+    turn = np.eye(4)
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn[np.ix_(axes, axes)] = [[cos, -sin], [sin, cos]]
+    return turn @ affine, shape
+
+
+def swapped(grid):
+    """The same voxels with y before x, and x backwards."""
+    affine, (nx, ny, nz) = grid
+    index = np.array([[0, -1, 0, nx - 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    return affine @ index, (ny, nx, nz)
+
+
+@dataclass
+class Rack:
+    """Tubes (x, y, radius) in mm of the scanner, upright along z, and their T1 and T2 in s."""
+
+    tubes: np.ndarray
+    T1: np.ndarray
+    T2: np.ndarray
+    bath: float = 0.0
+
+    def moved(self, shift=(0, 0), degrees=0.0):
+        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        places = self.tubes[:, :2] @ np.array([[cos, -sin], [sin, cos]]).T + shift
+        tubes = np.column_stack([places, self.tubes[:, 2]])
+        return Rack(tubes, self.T1.copy(), self.T2.copy(), self.bath)
+
+    def shares(self, affine, voxels, points=(5, 5, 5)):
+        """(tube, n) share of each voxel (3, n) inside each tube."""
+        centres = affine[:2, :3] @ voxels + affine[:2, 3:]
+        along = [(np.arange(n) + 0.5) / n - 0.5 for n in points]
+        offsets = affine[:2, :3] @ np.stack(np.meshgrid(*along)).reshape(3, -1)
+        reach = np.hypot(*offsets).max()
+        shares = np.zeros((len(self.tubes), voxels.shape[1]))
+        for share, (x, y, radius) in zip(shares, self.tubes, strict=True):
+            distance = np.hypot(centres[0] - x, centres[1] - y)
+            share[distance < radius - reach] = 1
+            edge = np.abs(distance - radius) <= reach
+            at = centres[:, edge, None] + offsets[:, None]
+            share[edge] = (np.hypot(at[0] - x, at[1] - y) <= radius).mean(axis=-1)
+        return shares
+
+    def scan(self, grid, kind, snr=50, seed=0, points=(4, 4, 4)):
+        affine, shape = grid
+        if np.abs(affine[:2, 2]).max() < 1e-9:  # upright on the tubes: all depth is alike
+            flat = np.indices((*shape[:2], 1)).reshape(3, -1)
+            shares = self.shares(affine, flat, (*points[:2], 1)).reshape(-1, *shape[:2], 1)
+            shares = np.repeat(shares, shape[2], axis=3)
+        else:
+            voxels = np.indices(shape).reshape(3, -1)
+            shares = self.shares(affine, voxels, points).reshape(-1, *shape)
+        if kind == "T2":
+            protocol, signal = T2_WEIGHTED, np.exp(-T2_WEIGHTED.TE / self.T2[:, None])
+        else:
+            protocol, signal = T1_WEIGHTED, -np.expm1(-T1_WEIGHTED.TR / self.T1[:, None])
+        image = 1000 * np.einsum("txyz,tn->xyzn", shares, signal)
+        image += 1000 * self.bath * (1 - shares.sum(axis=0))[..., None]
+        rng = np.random.default_rng((seed, kind == "T2"))
+        real, imaginary = rng.normal(0, 1000 / snr, (2, *image.shape))
+        return rx.Series(np.hypot(image + real, imaginary), protocol, affine=affine, signed=False)
+
+    def placed(self, series, margin=True, **sheet):
+        """Circles where the tubes are, as seen in an axial series."""
+        affine = series.affine
+        voxel = -affine[0, 0]
+        circles = [((affine[0, 3] - x), (affine[1, 3] - y), radius) for x, y, radius in self.tubes]
+        numbers = range(1, len(circles) + 1)
+        table = pd.DataFrame({"tube": numbers, "agent": "C3", "concentration_mM": 0.1, **sheet})
+        margin_mm = max(1.5 * voxel, 0.15 * self.tubes[:, 2].min()) if margin else 0.0
+        return rx.tubes_from_circles(series, circles, table, margin_mm)
+
+
+def regular(columns=4, rows=4, pitch=6.0, radius=2.3, **more):
+    """A rack of tubes 6 mm apart."""
+    x = (np.arange(columns) - (columns - 1) / 2) * pitch
+    y = (np.arange(rows) - (rows - 1) / 2) * pitch
+    places = [(a, b, radius) for b in y for a in x]
+    n = len(places)
+    return Rack(np.array(places), np.geomspace(0.3, 2.5, n), np.geomspace(0.02, 0.2, n), **more)
+
+
+RACK = regular()
+FINE, COARSE = axial(160, 0.2), axial(100, 0.35)
+
+
+@pytest.fixture(scope="module")
+def fine():
+    return RACK.scan(FINE, "T2")
+
+
+@pytest.fixture(scope="module")
+def placed(fine):
+    return RACK.placed(fine)
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """The same in 3-D: 16 slices of 1 mm."""
+    return RACK.scan(axial(160, 0.2, 16, 1.0), "T2")
+
+
+def found_shift(tubes):
+    """In the plane of the scanner; None where it was not judged."""
+    return None if tubes.shift_mm is None else tubes.shift_mm[:2]
+
+
+GRIDS = {
+    "coarser": axial(128, 0.35),
+    "finer": axial(256, 0.15),
+    "another field of view": axial(120, 0.33, middle=(1.37, -2.11)),
+    "swapped and flipped": swapped(axial(128, 0.35, middle=(0.4, 0.7))),
+    "turned in the plane": turned(axial(128, 0.35), 20, (0, 1)),
+    "a thicker slice": axial(160, 0.2, 1, 5.0),
+    "3-D": axial(100, 0.3, 5, 1.2),
+    "tilted": turned(axial(100, 0.35, 12, 1.0), 20, (1, 2)),
+    "coronal": coronal(96, 0.35, 60, 0.4),
+    "coronal, thick": coronal(96, 0.35, 24, 1.0),
+}
+
+
+class TestGrids:
+    @pytest.mark.parametrize("given", ["circles", "labels"])
+    @pytest.mark.parametrize("name", GRIDS)
+    def test_every_voxel_lies_wholly_in_its_tube(self, stack, name, given):
+        affine, shape = GRIDS[name]
+        tubes = RACK.placed(stack)
+        if given == "labels":
+            tubes = rx.tubes_from_labels(tubes.labels, tubes.affine, tubes.sheet, stack)
+        carried = tubes.on(RACK.scan(GRIDS[name], "T1", seed=3))
+        assert carried.notes == ()  # nothing has moved
+        assert carried.labels.shape == shape
+        for i, number in enumerate(tubes.numbers):
+            at = np.argwhere(carried.voxels(number)).T
+            assert RACK.shares(affine, at)[i].min() > 0.99
+            centre = affine[:3, :3] @ at.mean(axis=1) + affine[:3, 3]
+            voxel = np.abs(affine[:2, :3]).sum(axis=1)
+            assert (np.abs(centre[:2] - RACK.tubes[i, :2]) <= 0.5 * voxel).all()
+            # What is measured is not a remnant: at least a quarter of what lies in the slab.
+            volume = abs(np.linalg.det(affine[:3, :3])) * at.shape[1]
+            thick = min(16.0, abs(affine[2, :3]).dot(shape))
+            assert volume > 0.25 * np.pi * RACK.tubes[i, 2] ** 2 * thick
+
+    def test_labels_by_hand_stay_on_their_own_voxels(self, fine, placed):
+        tubes = rx.tubes_from_labels(placed.labels, FINE[0], placed.sheet, fine)
+        for other in (fine, RACK.scan(FINE, "T1", seed=1)):
+            carried = tubes.on(other)
+            np.testing.assert_array_equal(carried.labels, tubes.labels)
+            assert carried.notes == ()
+
+    def test_there_and_back(self, placed):
+        """Nothing is gained by a journey: what comes back lies in what went out."""
+        there = placed.on(RACK.scan(axial(300, 0.11), "T1"))
+        back = there.on(RACK.scan(FINE, "T1", seed=2))
+        assert ((back.labels == placed.labels) | (back.labels == 0)).all()
+        assert len(np.unique(back.labels)) == 17
+
+    def test_voxels_too_coarse_for_a_tube(self, placed):
+        coarse = RACK.scan(axial(14, 2.6), "T1")
+        with pytest.raises(rx.GeometryError, match=r"inside tube 1: its voxels .* too coarse"):
+            placed.on(coarse)
+
+    def test_a_tube_outside(self, placed):
+        with pytest.raises(rx.GeometryError, match="tube 13 lies outside the other series"):
+            placed.on(RACK.scan(axial(100, 0.3, middle=(0, -9)), "T1"))
+
+    def test_slices_where_the_tube_was_not_drawn(self, stack):
+        labels = np.array(RACK.placed(stack).labels)
+        labels[..., :4] = labels[..., 12:] = 0  # from −4 to 4 mm
+        tubes = rx.tubes_from_labels(labels, stack.affine, None, stack)
+        grid = axial(160, 0.2, 5, 3.0)  # slices of 3 mm at −6, −3, 0, 3, 6 mm
+        carried = tubes.on(RACK.scan(grid, "T1"))
+        assert carried.labels.any(axis=(0, 1)).tolist() == [False, False, True, False, False]
+
+
+class TestMoved:
+    @pytest.mark.parametrize("distance", [0, 0.3, 1, 2, 2.9])
+    @pytest.mark.parametrize("direction", DIRECTIONS)
+    def test_a_nudge_is_followed(self, placed, distance, direction):
+        shift = distance * np.array(direction)
+        there = RACK.moved(shift)
+        carried = placed.on(there.scan(COARSE, "T1", snr=30, seed=5))
+        assert np.abs(found_shift(carried) - shift).max() <= 0.3 * 0.35
+        for i, number in enumerate(carried.numbers):
+            at = np.argwhere(carried.voxels(number)).T
+            assert there.shares(COARSE[0], at)[i].min() > 0.99
+        if distance:
+            x, y = -shift  # along a row and down a column, which run to the left and to the back
+            (note,) = carried.notes
+            told = note.replace("−", "-").replace(")", "").replace(",", "").split()
+            assert note.startswith(f"tubes moved by {distance:.1f} mm (x ")
+            np.testing.assert_allclose((float(told[6]), float(told[8])), (x, y), atol=0.1)
+        else:
+            assert carried.notes == ()
+
+    @pytest.mark.parametrize("snr", [10, 50])
+    def test_no_false_alarm_and_how_sure_it_is(self, placed, snr):
+        """SD over 20 seeds: below 0.02 voxel of 0.35 mm for 16 tubes, and SNR from 10 on."""
+        shifts = []
+        for seed in range(20 if snr == 10 else 5):
+            small = RACK.scan(axial(80, 0.45), "T1", snr=snr, seed=seed, points=(3, 3, 1))
+            assert placed.on(small).notes == ()
+            follow = RACK.moved((1, -1)).scan(COARSE, "T1", snr=snr, seed=seed, points=(3, 3, 1))
+            shifts.append(found_shift(placed.on(follow)) - (1, -1))
+        assert np.std(shifts) < 0.02 * 0.35
+        assert np.abs(np.mean(shifts, axis=0)).max() < 0.05 * 0.35
+
+    @pytest.mark.parametrize("direction", DIRECTIONS)
+    @pytest.mark.parametrize("shape", [(4, 4), (5, 1), (2, 2)])
+    def test_six_mm_are_refused_even_where_that_is_the_next_tube(self, direction, shape):
+        rack = regular(*shape)
+        tubes = rack.placed(rack.scan(axial(200, 0.25), "T2"))
+        away = rack.moved(6 * np.array(direction)).scan(axial(140, 0.35), "T1", seed=1)
+        with pytest.raises(rx.GeometryError, match=r"the tubes lie (5\.9|6\.0|6\.1) mm .* moved"):
+            tubes.on(away)
+        ignored = tubes.on(away, shift="ignore") if shape == (2, 2) else None
+        assert ignored is None or ignored.notes == ()
+
+    def test_beyond_what_is_searched_nothing_is_made_up(self, placed):
+        """Tubes that left for good: refused or said not to be judged, never followed."""
+        away = RACK.moved((14, 0)).scan(axial(160, 0.35), "T1")
+        with pytest.raises(rx.GeometryError, match="phantom was moved"):
+            placed.on(away)
+
+    def test_a_turn_is_followed_up_to_three_degrees(self, placed):
+        there = RACK.moved((0.8, -0.4), degrees=2)
+        carried = placed.on(there.scan(COARSE, "T1"))
+        (note,) = carried.notes
+        assert "turned by 2.0°" in note
+        for i, number in enumerate(carried.numbers):
+            at = np.argwhere(carried.voxels(number)).T
+            assert there.shares(COARSE[0], at)[i].min() > 0.99
+        with pytest.raises(rx.GeometryError, match=r"turned by 5\.0°"):
+            placed.on(RACK.moved(degrees=5).scan(COARSE, "T1"))
+
+    @pytest.mark.parametrize(
+        ("grid", "seen"),
+        [
+            (turned(axial(100, 0.35, 12, 1.0), 20, (1, 2)), (True, True)),
+            (coronal(96, 0.35, 60, 0.4), (True, True)),
+            (coronal(96, 0.35, 24, 1.0), (True, True)),
+            (coronal(96, 0.35, 12, 2.0), (True, False)),  # slices nearly as thick as a tube is wide
+        ],
+        ids=["tilted", "coronal", "thick", "thicker"],
+    )
+    def test_across_orientations(self, stack, grid, seen):
+        shift = np.where(seen, (1.4, -1.1), (1.4, 0))
+        carried = RACK.placed(stack).on(RACK.moved(shift).scan(grid, "T1", seed=7))
+        assert np.abs(found_shift(carried) - shift).max() < 0.3 * 0.35
+        assert any("in one direction only" in note for note in carried.notes) is not all(seen)
+
+    def test_tubes_in_water(self):
+        rack = regular(bath=0.9)
+        tubes = rack.placed(rack.scan(FINE, "T2"))
+        carried = tubes.on(rack.moved((-1, 1.5)).scan(COARSE, "T1"))
+        assert np.abs(found_shift(carried) - (-1, 1.5)).max() < 0.3 * 0.35
+
+    @pytest.mark.parametrize("given", ["circles", "labels"])
+    def test_regions_drawn_by_hand_well_inside_the_tubes(self, fine, given):
+        """Small, and each off by up to 0.4 mm: it is the images that are compared."""
+        rng = np.random.default_rng(0)
+        by_hand = RACK.tubes + np.column_stack([rng.uniform(-0.4, 0.4, (16, 2)), np.full(16, -1)])
+        tubes = Rack(by_hand, RACK.T1, RACK.T2).placed(fine, margin=False)
+        if given == "labels":
+            tubes = rx.tubes_from_labels(tubes.labels, tubes.affine, None, fine)
+        assert tubes.on(RACK.scan(FINE, "T1")).notes == ()
+        carried = tubes.on(RACK.moved((1, 1)).scan(FINE, "T1"))
+        assert np.abs(found_shift(carried) - 1).max() < 0.3 * 0.2
+        centres = [np.argwhere(tubes.voxels(n)).mean(axis=0) for n in tubes.numbers]
+        follow = [np.argwhere(carried.voxels(n)).mean(axis=0) for n in tubes.numbers]
+        np.testing.assert_allclose(np.subtract(follow, centres)[:, :2], -5, atol=0.5)
+
+    def test_one_tube_alone(self):
+        rack = Rack(np.array([(0, 0, 3.0)]), np.array([1.0]), np.array([0.1]))
+        tubes = rack.placed(rack.scan(FINE, "T2"))
+        for shift in ((0, 0), (2, 0), (1, 2)):
+            carried = tubes.on(rack.moved(shift).scan(COARSE, "T1"))
+            assert np.abs(found_shift(carried) - shift).max() < 0.3 * 0.35
+        with pytest.raises(rx.GeometryError, match=r"6\.0 mm"):
+            tubes.on(rack.moved((0, 6)).scan(axial(128, 0.35), "T1"))
+
+    def test_a_tube_that_left_the_others(self, fine):
+        loose = RACK.moved()
+        loose.tubes[6, :2] += 0.9, 0.6
+        other = loose.scan(COARSE, "T1")
+        with pytest.raises(rx.GeometryError, match=r"tube 7 has moved by 1\.\d mm against the oth"):
+            RACK.placed(fine).on(other)
+        excluded = [n == 7 for n in range(1, 17)]
+        sheet = {"exclude": excluded, "reason": ["fell over" if e else "" for e in excluded]}
+        assert RACK.placed(fine, **sheet).on(other).notes[0].startswith("tube 7 has moved by 1.")
+
+    def test_tubes_without_signal_follow_the_others(self, placed):
+        dim = RACK.moved((1, 0))
+        dim.T1[[0, 3, 6, 9]] = 1e4
+        carried = placed.on(dim.scan(COARSE, "T1"))
+        assert len(carried.notes) == 1
+        assert np.abs(found_shift(carried) - (1, 0)).max() < 0.3 * 0.35
+        dim.T1[:4] = 1e4  # a whole row: the rest is as regular without it
+        carried = placed.on(dim.scan(axial(128, 0.35), "T1"))
+        assert carried.notes[1].startswith("a shift by 6 mm more would look the same")
+        assert np.abs(found_shift(carried) - (1, 0)).max() < 0.3 * 0.35
+
+    @pytest.mark.parametrize("what", ["nothing", "noise"])
+    def test_an_image_without_tubes_cannot_be_judged(self, placed, what):
+        empty = Rack(RACK.tubes, RACK.T1 * 1e30, RACK.T2)
+        blank = empty.scan(COARSE, "T1", snr=1e9 if what == "nothing" else 20)
+        carried = placed.on(blank)
+        assert carried.shift_mm is None
+        assert carried.notes == (
+            "not checked whether the phantom moved: the walls of the tubes do not show",
+        )
+
+    def test_part_of_a_regular_rack_does_not_tell_one_place_from_the_next(self, fine):
+        middle = [5, 6, 9, 10]
+        four = Rack(RACK.tubes[middle], RACK.T1[middle], RACK.T2[middle]).placed(fine)
+        carried = four.on(RACK.scan(COARSE, "T1"))
+        (note,) = carried.notes
+        assert note.startswith("a shift by 6 mm more would look the same")
+        np.testing.assert_array_equal(carried.shift_mm, 0)
+
+    def test_refused_or_ignored_if_asked(self, placed):
+        other = RACK.moved((1, 1)).scan(COARSE, "T1")
+        with pytest.raises(rx.GeometryError, match=r"lie 1\.4 mm \(x −1\.0, y −1\.0\) from where"):
+            placed.on(other, shift="refuse")
+        still = RACK.scan(COARSE, "T1")
+        refusing = placed.on(still, shift="refuse")
+        np.testing.assert_array_equal(refusing.labels, placed.on(still).labels)
+        np.testing.assert_array_equal(placed.on(other, shift="ignore").labels, refusing.labels)
+        with pytest.raises(rx.InputError, match="shift: 'follow'; expected correct or refuse or"):
+            placed.on(other, shift="follow")
+
+    @pytest.mark.parametrize("shift", ["correct", "ignore"])
+    @pytest.mark.parametrize("grid", [FINE, COARSE], ids=["same grid", "another"])
+    def test_once_carried_it_stays_where_it_is(self, placed, shift, grid):
+        """Another echo left out must not move the regions again."""
+        other = RACK.moved((0.5, 0)).scan(grid, "T1")
+        carried = placed.on(other, shift)
+        assert carried.on(other) is carried
+        assert carried.on(other.drop([1, 2], "short")) is carried
+
+    def test_circles_follow_on_the_same_grid(self, placed):
+        carried = placed.on(RACK.moved((1, 0.5)).scan(FINE, "T1"))
+        np.testing.assert_allclose(
+            carried.circles[:, :2] - placed.circles[:, :2], [[-1, -0.5]] * 16, atol=0.06
+        )
+        assert carried.labels.astype(bool).sum() > 0.8 * placed.mask.sum()
+
+
+class TestTimes:
+    """T1 and T2 of the same tubes from series of different matrix and orientation."""
+
+    rack = regular(3, 2, 9.0, 3.0)
+    grids = (axial(96, 0.35, 8, 1.5), coronal(80, 0.45, 40, 0.6))
+
+    def series(self, shift=(0, 0)):
+        T2 = self.rack.scan(self.grids[0], "T2", snr=100)
+        return T2, self.rack.moved(shift).scan(self.grids[1], "T1", snr=100, seed=2)
+
+    def check(self, table):
+        for name, truth in (("T1", self.rack.T1), ("T2", self.rack.T2)):
+            off = np.abs(table[f"{name}_s"] - truth)
+            assert (off < 0.01 * truth + 4 * table[f"{name}_stderr_s"]).all(), name
+
+    @pytest.mark.parametrize("shift", [(0, 0), (1.5, 1.2)])
+    def test_in_the_table(self, shift):
+        T2, T1 = self.series(shift)
+        tubes = self.rack.placed(T2)
+        maps = [rx.fit_maps(one, mask=tubes.on(one).mask, progress=False) for one in (T1, T2)]
+        self.check(rx.tube_table(tubes, *maps))
+
+    def study(self, folder, shift, more=""):
+        T2, T1 = self.series(shift)
+        for name, one in (("t2", T2), ("t1", T1)):
+            write_series(one, folder / name)
+        rows = [f"{i},C3,{c}" for i, c in enumerate((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), start=1)]
+        (folder / "tubes.csv").write_text("tube,agent,concentration_mM\n" + "\n".join(rows))
+        circles = [[float(v) for v in c] for c in self.rack.placed(T2).circles]
+        (folder / "study.toml").write_text(
+            '[T1]\npath = "t1"\n[T2]\npath = "t2"\n'
+            'drop_echoes = [1]\ndrop_reason = "stimulated echo"\n'
+            f'[tubes]\nsheet = "tubes.csv"\ncircles = {circles}\nmargin_mm = 0.6\n{more}'
+        )
+        return folder / "study.toml"
+
+    def test_in_a_study(self, tmp_path):
+        toml = self.study(tmp_path, (1.4, -1.4))
+        result = rx.analyse(toml, progress=False)
+        (warning,) = [w for w in result.warnings if "moved" in w]
+        assert warning == "T1: tubes moved by 2.0 mm (x −1.4, y +1.4) against T2; regions follow"
+        self.check(result.tube_table)
+
+    def test_a_study_with_another_phantom_position(self, tmp_path):
+        toml = self.study(tmp_path, (6, 0))
+        with pytest.raises(rx.GeometryError, match=r"T1: the tubes lie 6\.0 mm .* scan again"):
+            rx.analyse(toml, progress=False)
+
+    @pytest.mark.parametrize("shift", ["refuse", "ignore"])
+    def test_a_study_may_refuse_or_ignore(self, tmp_path, shift):
+        toml = self.study(tmp_path, (0.8, 0), f'shift = "{shift}"\n')
+        if shift == "refuse":
+            with pytest.raises(rx.GeometryError, match=r"T1: the tubes lie 0\.8 mm"):
+                rx.analyse(toml, progress=False)
+        else:
+            result = rx.analyse(toml, progress=False)
+            assert not [w for w in result.warnings if "moved" in w]
+            assert result.tubes["T1"].shift_mm is None
