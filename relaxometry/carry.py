@@ -6,7 +6,7 @@ inside. Here the whole voxel of the target decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -26,6 +26,7 @@ _WHOLE, _DIGITS = 0.5, 0.05
 _CLEAR_OF_WALL = (1.0, 1.0, 0.5)
 # Voxels that coincide to this share of their size are the same voxels.
 _SAME_LATTICE = 0.02
+_TINY = 1e-6  # mm or slices, of rounding
 
 
 def carried_labels(
@@ -36,13 +37,15 @@ def carried_labels(
     target: Affine,
     circles: Array | None = None,
     margin_mm: float = 0.0,
+    walls: Array | None = None,
 ) -> Labels:
     """Labels on a grid of other resolution, orientation or field of view.
 
     A voxel belongs to a tube when its centre does and all of it lies inside: inside the labels, or
     inside the circle, extended along the normal over the slices that hold the tube. A circle with a
     margin is taken for the wall: the centre keeps `margin_mm` from it, and a voxel grown to twice
-    its size in the plane lies inside. Where the voxels are those of the labels (axes swapped or
+    its size in the plane lies inside; so it is with the wall seen around a region drawn deep inside
+    a tube. Where the voxels are those of the labels (axes swapped or
     flipped, a field of view moved by whole voxels), the labels come out as they are. Beyond the
     first and the last slice of the image a tube is taken to go on.
 
@@ -60,6 +63,8 @@ def carried_labels(
         x, y, radius in mm along a row and down a column from the centre of the labels' first voxel.
     margin_mm : float
         How far the labels keep from the circles.
+    walls : ndarray (tubes, 3), optional
+        Circles like these, of the walls of tubes whose region lies deep inside; NaN for others.
 
     Returns
     -------
@@ -71,10 +76,17 @@ def carried_labels(
         If a tube has no voxel there, saying whether it lies outside or the voxels are too coarse.
     """
     to_here: Affine = np.linalg.inv(affine) @ target
+    if walls is None:
+        walls = np.full((len(numbers), 3), np.nan)
     if circles is None or _same_in_plane(to_here, grid):
-        carried = _wholly_labelled(labels, to_here, grid)
+        deep = {n: wall for n, wall in zip(numbers, walls, strict=True) if np.isfinite(wall).all()}
+        carried = _wholly_labelled(labels, affine, to_here, grid, deep)
     else:
-        carried = _wholly_in_circles(labels, affine, numbers, grid, to_here, circles, margin_mm)
+        if margin_mm > 0:
+            walls = circles
+        carried = _wholly_in_circles(
+            labels, affine, numbers, grid, to_here, circles, margin_mm, walls
+        )
     missing = sorted(set(numbers) - set(np.unique(carried).tolist()))
     if missing:
         raise _not_there(missing[0], labels, to_here, grid, target)
@@ -99,11 +111,22 @@ def _nearest(labels: Labels, place: Array) -> Labels:
     return found
 
 
-def _wholly_labelled(labels: Labels, to_here: Affine, grid: tuple[int, int, int]) -> Labels:
+def _wholly_labelled(
+    labels: Labels,
+    affine: Affine,
+    to_here: Affine,
+    grid: tuple[int, int, int],
+    deep: Mapping[int, Array],
+) -> Labels:
     there = np.indices(grid).reshape(3, -1).astype(np.float64)
     centre = to_here[:3, :3] @ there + to_here[:3, 3:]
     label = _nearest(labels, centre)
-    counted = np.flatnonzero(label)
+    mm = np.array(voxel_size(affine))[:2, None]
+    safe = []
+    for number, wall in deep.items():
+        own = np.flatnonzero(label == number)
+        safe.append(own[_inside(centre[:2, own] * mm, _corners(to_here, mm, _CLEAR_OF_WALL), wall)])
+    counted = np.flatnonzero((label > 0) & ~np.isin(label, list(deep)))
     # Points over the whole voxel, no further apart than the voxels of the labels.
     reach = _WHOLE - _DIGITS
     across = np.ceil(2 * reach * np.abs(to_here[:3, :3]).max(axis=0)).astype(int) + 1
@@ -112,9 +135,26 @@ def _wholly_labelled(labels: Labels, to_here: Affine, grid: tuple[int, int, int]
         place = centre[:, counted] + (to_here[:3, :3] @ offset)[:, None]
         place[2] = np.clip(place[2], 0, labels.shape[2] - 1)
         counted = counted[_nearest(labels, place) == label[counted]]
+    counted = np.concatenate([counted, *safe])
     carried = np.zeros(label.size, dtype=np.int32)
     carried[counted] = label[counted]
     return carried.reshape(grid)
+
+
+def _corners(to_here: Affine, mm: Array, halves: tuple[float, float, float]) -> Array:
+    """(2, 8) of a voxel of the target grown to these half sizes, in the plane, from its centre."""
+    signs = np.array(list(product(*((-h, h) for h in halves)))).T
+    corners: Array = (to_here[:2, :3] @ signs) * mm
+    return corners
+
+
+def _inside(place: Array, corners: Array, circle: Array) -> NDArray[np.bool_]:
+    """Whether all corners of the voxels at these places (2, n) in mm lie in a circle."""
+    x, y, radius = circle
+    inside = np.ones(place.shape[1], dtype=bool)
+    for dx, dy in corners.T:
+        inside &= np.hypot(place[0] + dx - x, place[1] + dy - y) <= radius + _TINY
+    return inside
 
 
 def _wholly_in_circles(
@@ -125,32 +165,32 @@ def _wholly_in_circles(
     to_here: Affine,
     circles: Array,
     margin_mm: float,
+    walls: Array,
 ) -> Labels:
     dx, dy, _ = voxel_size(affine)
     mm = np.array([[dx], [dy], [1.0]])  # the third axis is counted in slices
-    halves = _CLEAR_OF_WALL if margin_mm > 0 else (_WHOLE,) * 3
-    corners = np.array([to_here[:3, :3] @ c for c in product(*((-h, h) for h in halves))]).T * mm
+    clear = _corners(to_here, mm[:2], _CLEAR_OF_WALL)
+    whole = _corners(to_here, mm[:2], (_WHOLE,) * 3)
+    deep = (_WHOLE - _DIGITS) * np.abs(to_here[2, :3]).sum()  # of a voxel, in slices
     carried = np.zeros(grid, dtype=np.int32)
-    for number, (x, y, radius) in zip(numbers, circles, strict=True):
+    for number, circle, wall in zip(numbers, circles, walls, strict=True):
         slices = np.flatnonzero((labels == number).any(axis=(0, 1)))
         slab = (slices[0] - 0.5, slices[-1] + 0.5)
-        box = _box(to_here, grid, mm, (x, y, radius), slab)
+        box = _box(to_here, grid, mm, circle, slab)
         if box is None:
             continue
         there = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"))
         there = there.reshape(3, -1)
         place = (to_here[:3, :3] @ there + to_here[:3, 3:]) * mm
-        place[0] -= x
-        place[1] -= y
-        tiny = 1e-6
-        inside = (place[2] >= slab[0] - tiny) & (place[2] <= slab[1] + tiny)
-        inside &= np.hypot(place[0], place[1]) <= radius - margin_mm + tiny
-        lowest = -np.inf if slices[0] == 0 else slab[0]
-        highest = np.inf if slices[-1] == labels.shape[2] - 1 else slab[1]
-        for corner in corners.T:
-            inside &= np.hypot(place[0] + corner[0], place[1] + corner[1]) <= radius + tiny
-            depth = place[2] + corner[2] * (_WHOLE - _DIGITS) / halves[2]
-            inside &= (depth >= lowest) & (depth <= highest)
+        inside = (place[2] >= slab[0] - _TINY) & (place[2] <= slab[1] + _TINY)
+        if slices[0] > 0:
+            inside &= place[2] - deep >= slab[0]
+        if slices[-1] < labels.shape[2] - 1:
+            inside &= place[2] + deep <= slab[1]
+        away = np.hypot(place[0] - circle[0], place[1] - circle[1])
+        inside &= away <= circle[2] - margin_mm + _TINY
+        seen = bool(np.isfinite(wall).all())
+        inside &= _inside(place[:2], clear if seen else whole, wall if seen else circle)
         carried[tuple(there[:, inside])] = number
     return carried
 
@@ -159,7 +199,7 @@ def _box(
     to_here: Affine,
     grid: tuple[int, int, int],
     mm: Array,
-    circle: tuple[float, float, float],
+    circle: Array,
     slab: tuple[float, float],
 ) -> tuple[slice, slice, slice] | None:
     """The part of the grid that holds a tube; None if it lies outside."""

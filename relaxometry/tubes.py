@@ -17,7 +17,7 @@ from .geometry import Affine, checked_affine, same_grid, shown_position, voxel_s
 from .moved import moved_circles, placement, walls_of
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_sheet
-from .walls import SHIFTS, Walls
+from .walls import SHIFTS, Walls, frame_of
 
 ORDERS = ("rows",)
 # A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
@@ -155,9 +155,18 @@ class Tubes:
         motion = found.motion
         if same and (motion == np.eye(4)).all():
             return here
-        was = np.linalg.inv(motion) @ series.affine
+        walls = None
+        if self.walls is not None and np.allclose(self.walls.frame, frame_of(self.affine)):
+            walls = self.walls.around_deep_regions()
         labels = carried_labels(
-            self.labels, self.affine, self.numbers, series.grid, was, self.circles, self.margin_mm
+            self.labels,
+            self.affine,
+            self.numbers,
+            series.grid,
+            np.linalg.inv(motion) @ series.affine,
+            self.circles,
+            self.margin_mm,
+            walls,
         )
         circles = None
         if same and self.circles is not None:

@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 
 #: What may be done about tubes that have moved a little.
 SHIFTS = ("correct", "refuse", "ignore")
+# Of the way to the wall: a region that reaches no further lies deep inside, even where the wall
+# that is seen is the outer one of a bottle.
+_DEEP = 0.6
 # each way
 
 
@@ -58,6 +61,11 @@ class Walls:
     def seen(self) -> NDArray[np.bool_]:
         """(tubes,)."""
         return np.isfinite(self.radii)
+
+    def around_deep_regions(self) -> Array:
+        """(tubes, 3) x, y, radius in mm of the walls whose region lies deep inside; else NaN."""
+        deep = self.room >= (1 - _DEEP) * self.radii
+        return np.where(deep[:, None], np.column_stack([self.centres, self.radii]), np.nan)
 
     def of(self, signal: NDArray[np.float32]) -> bool:
         """Whether they were seen in this series, or in one that images were left out of."""
@@ -172,7 +180,8 @@ def see_walls(
                 found = silhouette.circle(np.array([x, y]), start)
                 if found is not None and abs(found.radius - start) < 0.5 * start:
                     centres[i], radii[i] = found.centre, found.radius
-    room = np.maximum(radii - regions, margin_mm)
+    off = np.hypot(*(centres - circles[:, :2]).T) if margin_mm == 0 else 0.0
+    room = np.maximum(radii - regions - off, margin_mm)
     return Walls(centres, radii, room, frame, slab, images)
 
 
