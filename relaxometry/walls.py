@@ -24,6 +24,7 @@ SHIFTS = ("correct", "refuse", "ignore")
 # Of the way to the wall: a region that reaches no further lies deep inside, even where the wall
 # that is seen is the outer one of a bottle.
 _DEEP = 0.6
+_SURELY_MATCHED = 0.6  # of a full match: below, a tube alone accuses nobody of having moved
 # each way
 
 
@@ -178,7 +179,12 @@ def see_walls(
             start = silhouette.radius_around((x, y), radius, gap) if margin_mm == 0 else radius
             if start is not None:
                 found = silhouette.circle(np.array([x, y]), start)
-                if found is not None and abs(found.radius - start) < 0.5 * start:
+                if found is None or abs(found.radius - start) > 0.5 * start:
+                    continue
+                # Not the wall of another: around the region, or where the circle says.
+                off = float(np.hypot(*(found.centre - (x, y))))
+                most = found.radius - 0.8 * regions[i] if margin_mm == 0 else 0.25 * radius
+                if off <= max(most, silhouette.step):
                     centres[i], radii[i] = found.centre, found.radius
     off = np.hypot(*(centres - circles[:, :2]).T) if margin_mm == 0 else 0.0
     room = np.maximum(radii - regions - off, margin_mm)
@@ -228,7 +234,9 @@ def motion_of(walls: Walls, image: NDArray[np.float32], affine: Affine) -> Motio
     middle = was.mean(axis=0)
     shift, turn, left, stderr = _rigid(was - middle, moves, errors, silhouette.axis is None)
     left_over = np.full(len(walls.radii), np.nan)
-    left_over[seen[usable]] = np.hypot(*left.T) - 3 * np.hypot(errors, stderr)
+    sure = np.array(matched)[usable] > _SURELY_MATCHED
+    apart = np.hypot(*left.T) - 3 * np.hypot(errors, stderr)
+    left_over[seen[usable]] = np.where(sure, apart, np.nan)
     return Motion(
         shift, turn, middle, stderr, silhouette.voxel, len(good), left_over, silhouette.axis, alias
     )

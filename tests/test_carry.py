@@ -6,6 +6,7 @@ voxel has the share of it that lies in a tube, by sampling it finely.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,6 +189,27 @@ class TestGrids:
             np.testing.assert_array_equal(carried.labels, tubes.labels)
             assert carried.notes == ()
 
+    @pytest.mark.parametrize("given", ["circles", "labels"])
+    def test_a_small_region_deep_in_a_tube_keeps_its_size(self, given):
+        """Its wall is seen far away: a voxel on the border of what was drawn does no harm."""
+        rack = regular(3, 3, 9.0, 3.5)
+        series = rack.scan(FINE, "T2")
+        small = Rack(rack.tubes * (1, 1, 0.3), rack.T1, rack.T2).placed(series, margin=False)
+        if given == "labels":
+            small = rx.tubes_from_labels(small.labels, small.affine, None, series)
+        other = rack.scan(axial(170, 0.2, middle=(0.11, 0.07)), "T1")
+        carried = small.on(other)
+        for number in small.numbers:
+            drawn = small.voxels(number).sum()
+            assert carried.voxels(number).sum() == pytest.approx(drawn, rel=0.1)
+        # Without the image only what lies wholly inside what was drawn is sure.
+        alone = rx.tubes_from_labels(small.labels, small.affine).on(other)
+        assert alone.mask.sum() < 0.85 * carried.mask.sum()
+        assert alone.shift_mm is None
+        assert alone.notes == (
+            "not checked whether the phantom moved: labels alone do not show where it was",
+        )
+
     def test_there_and_back(self, placed):
         """Nothing is gained by a journey: what comes back lies in what went out."""
         there = placed.on(RACK.scan(axial(300, 0.11), "T1"))
@@ -295,6 +317,27 @@ class TestMoved:
         carried = tubes.on(rack.moved((-1, 1.5)).scan(COARSE, "T1"))
         assert np.abs(found_shift(carried) - (-1, 1.5)).max() < 0.3 * 0.35
 
+    def test_bottles_in_water(self):
+        """Each with a dark shell, and so with a second wall of the other sign close by."""
+        rack = regular(3, 3, 12.0, 3.0)
+
+        def scan(rack, grid, kind):
+            inner = rack.scan(grid, kind, snr=1e9)
+            outer = Rack(rack.tubes + np.array([0, 0, 1.0]), rack.T1, rack.T2)
+            affine, shape = grid
+            shares = outer.shares(affine, np.indices(shape).reshape(3, -1), (4, 4, 1))
+            water = 600 * (1 - shares.sum(axis=0)).reshape(*shape, 1)
+            noise = np.random.default_rng(0).normal(0, 20, (2, *inner.signal.shape))
+            signal = np.hypot(inner.signal + water + noise[0], noise[1])
+            return rx.Series(signal, inner.protocol, affine=affine, signed=False)
+
+        tubes = rack.placed(scan(rack, axial(200, 0.2), "T2"))
+        # A dim content shows the outside of its shell.
+        np.testing.assert_allclose(tubes.walls.radii, [4, 4, *[3] * 7], atol=0.1)
+        for shift in ((0, 0), (1.5, -1.5)):
+            carried = tubes.on(scan(rack.moved(shift), axial(120, 0.35), "T1"))
+            assert np.abs(found_shift(carried) - shift).max() < 0.3 * 0.35
+
     @pytest.mark.parametrize("given", ["circles", "labels"])
     def test_regions_drawn_by_hand_well_inside_the_tubes(self, fine, given):
         """Small, and each off by up to 0.4 mm: it is the images that are compared."""
@@ -384,6 +427,41 @@ class TestMoved:
             carried.circles[:, :2] - placed.circles[:, :2], [[-1, -0.5]] * 16, atol=0.06
         )
         assert carried.labels.astype(bool).sum() > 0.8 * placed.mask.sum()
+
+
+@pytest.mark.real_data
+class TestRealScans:
+    """The system phantom: T1 and T2 scans of one sitting, on grids a few voxels apart.
+
+    On the GE scanner the T2 images lie 0.6 mm from the T1 images; the centres that another program
+    found, to about 0.2 mm, say 0.4 and 0.55 mm. On the Philips scanner they lie on one another.
+    """
+
+    def placed(self, real_data, plate):
+        folder = real_data / "system_phantom"
+        series = rx.read(folder / plate)
+        expected = json.loads((folder / "expected.json").read_text())[plate]
+        across, down = np.linalg.norm(series.affine[:3, :2], axis=0)
+        centres = expected["sphere_centres_row_col"]
+        circles = [(c * across, r * down, 2.5 * across) for r, c in centres]
+        return rx.tubes_from_circles(series, circles), series
+
+    @pytest.mark.parametrize("plate", [4, 5])
+    @pytest.mark.parametrize(("scanner", "moved"), [("ge_1p5T", 0.6), ("philips_1p5T", 0.0)])
+    def test_the_shift_between_T1_and_T2(self, real_data, plate, scanner, moved):
+        T1, T1_series = self.placed(real_data, f"{scanner}/T1_plate{plate}")
+        T2, T2_series = self.placed(real_data, f"{scanner}/T2_plate{plate}")
+        there, back = T1.on(T2_series), T2.on(T1_series)
+        for carried, sign in ((there, 1), (back, -1)):
+            np.testing.assert_allclose(carried.shift_mm, (0, 0, sign * moved), atol=0.1)
+            assert len(carried.notes) == (1 if moved else 0)
+        # The regions land where the other program has its spheres, to half a voxel.
+        for carried, drawn in ((there, T2), (back, T1)):
+            for number in carried.numbers:
+                centre, expected = (
+                    np.argwhere(t.voxels(number)).mean(axis=0) for t in (carried, drawn)
+                )
+                assert np.hypot(*(centre - expected)[:2]) < 0.75
 
 
 class TestTimes:
