@@ -47,7 +47,8 @@ def carried_labels(
     its size in the plane lies inside; so it is with the wall seen around a region drawn deep inside
     a tube. Where the voxels are those of the labels (axes swapped or
     flipped, a field of view moved by whole voxels), the labels come out as they are. Beyond the
-    first and the last slice of the image a tube is taken to go on.
+    first and the last slice of the image a tube is taken to go on, but for labels carried to slices
+    that are not parallel.
 
     Parameters
     ----------
@@ -127,13 +128,16 @@ def _wholly_labelled(
         own = np.flatnonzero(label == number)
         safe.append(own[_inside(centre[:2, own] * mm, _corners(to_here, mm, _CLEAR_OF_WALL), wall)])
     counted = np.flatnonzero((label > 0) & ~np.isin(label, list(deep)))
+    # Slices cut otherwise may leave the tube where they leave the labels: it may lie along them.
+    parallel = np.sort(np.abs(to_here[2, :3]))[1] < _SAME_LATTICE
     # Points over the whole voxel, no further apart than the voxels of the labels.
     reach = _WHOLE - _DIGITS
     across = np.ceil(2 * reach * np.abs(to_here[:3, :3]).max(axis=0)).astype(int) + 1
     along = [np.linspace(-reach, reach, max(n, 2)) for n in across]
     for offset in product(*along):
         place = centre[:, counted] + (to_here[:3, :3] @ offset)[:, None]
-        place[2] = np.clip(place[2], 0, labels.shape[2] - 1)
+        if parallel:
+            place[2] = np.clip(place[2], 0, labels.shape[2] - 1)
         counted = counted[_nearest(labels, place) == label[counted]]
     counted = np.concatenate([counted, *safe])
     carried = np.zeros(label.size, dtype=np.int32)

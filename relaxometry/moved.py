@@ -69,18 +69,18 @@ def walls_of(
         and where labels were given, the first wall around the region is.
     """
     sizes = np.array(voxel_size(affine))
-    regions = []
-    for number in numbers:
-        at = np.argwhere(labels == number)
-        area = len(at) / len(np.unique(at[:, 2])) * sizes[0] * sizes[1]
-        regions.append((*(at[:, :2].mean(axis=0) * sizes[:2]), np.sqrt(area / np.pi)))
-    drawn = np.array(regions)
-    slices = np.flatnonzero((labels > 0).any(axis=(0, 1))) * sizes[2]
+    x, y, z = (at * size for at, size in zip(np.nonzero(labels), sizes, strict=True))
+    _, tube = np.unique(labels[labels > 0], return_inverse=True)
+    n = np.bincount(tube)
+    slices = [len(np.unique(z[tube == i])) for i in range(len(n))]
+    radius = np.sqrt(n / slices * sizes[0] * sizes[1] / np.pi)
+    drawn = np.column_stack([np.bincount(tube, x) / n, np.bincount(tube, y) / n, radius])
+    drawn = drawn[np.argsort(np.argsort(numbers))]  # in the order of the sheet
     return see_walls(
         series.root_sum_of_squares(),
         series.affine,
         frame_of(affine),
-        (float(slices[0]), float(slices[-1])),
+        (float(z.min()), float(z.max())),
         drawn if circles is None else circles,
         drawn[:, 2],
         margin_mm,

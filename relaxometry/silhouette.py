@@ -19,7 +19,9 @@ Array = NDArray[np.float64]
 SEARCHED_MM = 10.0
 #: Of a full match: below, a tube is not recognised.
 MATCHED = 0.4
-_PLANES = 9  # at most, over which an image is averaged along the tubes
+# At most, over which an image is averaged along the tubes; slices that cut them slantwise reach
+# each tube at another depth.
+_PLANES, _PLANES_ASLANT = 5, 25
 _VOXEL_LIKE = 0.6  # of a radius: a voxel longer than this across the wall shows no wall
 # Tubes' worth of match: another place that matches so nearly as well cannot be told from the best.
 # One tube that is not where it should be counts for twice as much.
@@ -77,7 +79,9 @@ class Silhouette:
         size = np.ceil((circles[:, :2].max(axis=0) + reach - low) / step).astype(int) + 1
         x, y = (low[i] + step * np.arange(size[i]) for i in range(2))
         thick = float(np.abs(to_plane[2]).sum())
-        n = int(np.clip(np.ceil((slab[1] - slab[0]) / thick) + 1, 1, _PLANES))
+        aslant = np.abs(to_plane[2, :2]).max() > 0.02 * thick
+        most = _PLANES_ASLANT if aslant else _PLANES
+        n = int(np.clip(np.ceil((slab[1] - slab[0]) / thick) + 1, 1, most))
         depths = np.linspace(*slab, n) if n > 1 else np.array([sum(slab) / 2])
         to_voxel = np.linalg.inv(affine) @ frame
         last = np.array(image.shape)[:, None, None] - 1.0

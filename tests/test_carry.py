@@ -210,6 +210,28 @@ class TestGrids:
             "not checked whether the phantom moved: labels alone do not show where it was",
         )
 
+    def test_from_a_slice_along_the_tubes(self):
+        """Stripes drawn on a coronal slice of 2 mm, measured on axial slices."""
+        rack = regular(4, 1, 8.0, 2.6)
+        affine, shape = coronal(96, 0.4, 1, 2.0)
+        series = rack.scan((affine, shape), "T2")
+        x = affine[0, 0] * np.arange(96) + affine[0, 3]
+        labels = np.zeros(shape, dtype=int)
+        for number, (place, _, _) in enumerate(rack.tubes, start=1):
+            labels[np.abs(x - place) < 1.4, 30:66] = number
+        tubes = rx.tubes_from_labels(labels, affine, None, series)
+        grid = axial(120, 0.35, 8, 1.0)
+        carried = tubes.on(rack.scan(grid, "T1"))
+        for i, number in enumerate(tubes.numbers):
+            at = np.argwhere(carried.voxels(number)).T
+            assert rack.shares(grid[0], at)[i].min() > 0.99
+        # Walls that run along the slice are no circles.
+        assert carried.shift_mm is None
+        assert carried.notes[0].startswith("not checked whether the phantom moved")
+        # Voxels longer than the slice is thick stick out of what was drawn.
+        with pytest.raises(rx.GeometryError, match="too coarse"):
+            tubes.on(rack.scan(axial(16, 2.5), "T1"))
+
     def test_there_and_back(self, placed):
         """Nothing is gained by a journey: what comes back lies in what went out."""
         there = placed.on(RACK.scan(axial(300, 0.11), "T1"))
