@@ -127,7 +127,7 @@ def find_tubes(
         circles=circles,
         margin_mm=margin_mm,
         source=f"found in the image and numbered {how_numbered(order, start_angle)}",
-    )
+    ).seen_in(series)
 
 
 def _margin(margin_mm: float | None, radius: float, voxel: float) -> float:

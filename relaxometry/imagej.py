@@ -118,7 +118,7 @@ def tubes_from_rois(
         series.affine,
         empty_sheet(sorted(numbers)) if table is None else table,
         source=f"drawn in ImageJ{how}",
-    )
+    ).seen_in(series)
 
 
 # --- the file ------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from .errors import GeometryError
 from .finding import find_tubes
 from .imagej import tubes_from_rois
 from .nifti import read_labels
@@ -21,7 +23,7 @@ def place_tubes(
     sheet = None if settings.sheet is None else read_sheet(settings.sheet, filled)
     if settings.labels is not None:
         labels, affine = read_labels(settings.labels)
-        tubes = tubes_from_labels(labels, affine, sheet)
+        tubes = tubes_from_labels(labels, affine, sheet, on)
     elif settings.rois is not None:
         tubes = tubes_from_rois(on, settings.rois, sheet)
     elif settings.circles is not None:
@@ -39,4 +41,18 @@ def place_tubes(
             count=settings.count,
             template=settings.template,
         )
-    return {name: tubes.on(one) for name, one in series.items()}
+    if tubes.walls is not None:
+        tubes = replace(tubes, walls=replace(tubes.walls, seen_in=settings.on))
+    tubes = tubes.on(on)
+    placed = {}
+    for name, one in series.items():
+        try:
+            placed[name] = tubes.on(one, settings.shift)
+        except GeometryError as error:
+            raise GeometryError(
+                f"{name}: {error.found}",
+                field="[tubes]",
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
+    return placed

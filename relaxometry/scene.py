@@ -174,12 +174,15 @@ class Scene:
 
         values, offsets = self.around(circle, circle.radius + 4)
         width = int(np.count_nonzero(offsets[:, 0] == offsets[0, 0]))
-        # Smoothed over a voxel, noise is 0.28 of what it was: tubes barely above it stay shut.
-        values = ndimage.gaussian_filter(values.reshape(-1, width), 1.0).ravel()
         distances = np.hypot(*offsets.T)
         inside = distances < 0.6 * circle.radius
         level = float(np.median(values[inside]))
-        alike = np.abs(values - level) < max(0.85 * self.sigma, _RUNS_ON * abs(level - self.air))
+        allowed = _RUNS_ON * abs(level - self.air)
+        if allowed < 3 * self.sigma:
+            # Smoothed over a voxel, noise is 0.28 of what it was: what is barely above it is shut.
+            values = ndimage.gaussian_filter(values.reshape(-1, width), 1.0).ravel()
+            allowed = max(0.85 * self.sigma, allowed)
+        alike = np.abs(values - level) < allowed
         for other in others:
             if other is not circle:
                 away = offsets - (other.x - circle.x, other.y - circle.y)

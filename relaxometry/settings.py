@@ -13,6 +13,7 @@ from .errors import InputError
 from .order import checked_order
 from .template import SHIPPED
 from .units import seconds
+from .walls import SHIFTS
 
 QUANTITY_TABLES = ("T1", "T2")
 #: Phantoms whose reference values come with the package.
@@ -64,6 +65,7 @@ class TubeSettings:
     circles_unit: Literal["mm", "voxels"] | None = None
     margin_mm: float | None = None
     template: str | Path | None = None
+    shift: str = "correct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
         circles_unit=table.choice("circles_unit", ("mm", "voxels")),
         margin_mm=table.number("margin_mm"),
         template=_template(table) if "template" in table.values else None,
+        shift=table.choice("shift", SHIFTS) or "correct",
     )
     check_one_way(settings, table.key)
     table.done()

@@ -160,10 +160,12 @@ def analyse(
             one, model, mask, B1=factor, workers=workers, max_memory=max_memory, progress=progress
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
-    table = tube_table(tubes[on], *maps.values()) if tubes else pd.DataFrame()
+    table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     lines = _relaxivity(table, keep_flagged)
     warnings, failures = remarks(facts, series, table, lines)
-    noted = [f"{name}: {note}" for name, one in maps.items() for note in one.notes]
+    noted = [
+        f"{name}: {note}" for name, one in maps.items() for note in (*tubes[name].notes, *one.notes)
+    ]
     for found in (one.alignment for one in list(tubes.values())[:1]):
         noted += [] if found is None else found.notes
     return StudyResult(

@@ -12,11 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .alignment import Alignment
+from .carry import carried_labels
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, same_grid, voxel_size
+from .moved import moved_circles, placement, walls_of
 from .order import ORDERS as ORDERS
 from .series import Series
 from .sheet import checked_sheet, empty_sheet, read_circles, read_sheet
+from .walls import SHIFTS, Walls, frame_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +42,14 @@ class Tubes:
         voxel, in the order of the sheet; None where labels were given.
     margin_mm : float
         How far the region keeps from the circle.
+    walls : Walls or None
+        Where the walls are seen in the image the tubes were placed on, so that a phantom moved
+        since is noticed; None where no image is known.
+    shift_mm : ndarray (3,) or None
+        How far the tubes were moved from where they were placed, mm in the scanner (RAS); None
+        where that was not looked at or could not be judged.
+    notes : tuple of str
+        What was found when they were carried to another series.
     alignment : Alignment or None
         Where the template of a known phantom lies, if that is how they were found.
     """
@@ -50,6 +61,9 @@ class Tubes:
     margin_mm: float = 0.0
     source: str = field(default="labels")
     alignment: Alignment | None = None
+    walls: Walls | None = None
+    shift_mm: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -105,31 +119,66 @@ class Tubes:
 
         return tube_overlay(series, self)
 
-    def on(self, series: Series) -> Tubes:
-        """The same tubes on the grid of another series, voxel by voxel through the affines.
+    def seen_in(self, series: Series) -> Tubes:
+        """The same tubes, with what the series on which they were placed shows of their walls."""
+        where = (self.labels, self.affine, self.numbers, self.circles, self.margin_mm)
+        return replace(self, walls=walls_of(series, *where))
+
+    def on(self, series: Series, shift: str = "correct") -> Tubes:
+        """The same tubes on the grid of another series, through the affines.
+
+        A voxel goes with a tube only where it lies wholly inside, see
+        :func:`relaxometry.carry.carried_labels`. Where the tubes are seen to lie elsewhere in this
+        series than in that on which they were placed, the regions follow.
+
+        Parameters
+        ----------
+        series : Series
+        shift : {"correct", "refuse", "ignore"}
+            What is done about tubes that have moved by up to 3 mm: the regions follow; it is an
+            error; it is not looked at. A larger shift is an error unless ignored.
+
+        Returns
+        -------
+        Tubes
+            What was found stands in `shift_mm` and `notes`.
 
         Raises
         ------
         GeometryError
-            If a tube has no voxel there.
+            If a tube has no voxel there; if the tubes have moved too far, or one of them against
+            the others by more than its margin.
         """
-        if series.grid == self.labels.shape and same_grid(series.affine, self.affine):
+        if shift not in SHIFTS:
+            raise InputError(f"{shift!r}", field="shift", expected=" or ".join(SHIFTS))
+        same = series.grid == self.labels.shape and same_grid(series.affine, self.affine)
+        if same and (self.walls is None or self.walls.of(series.signal)):
             return self
-        to_here = np.linalg.inv(self.affine) @ series.affine
-        there = np.indices(series.grid).reshape(3, -1)
-        here = np.rint(to_here[:3, :3] @ there + to_here[:3, 3:]).astype(np.intp)
-        shape = np.array(self.labels.shape)[:, None]
-        inside = ((here >= 0) & (here < shape)).all(axis=0)
-        labels = np.zeros(there.shape[1], dtype=np.int32)
-        labels[inside] = self.labels[tuple(here[:, inside])]
-        missing = sorted(set(self.numbers) - set(np.unique(labels).tolist()))
-        if missing:
-            raise GeometryError(
-                f"tube {missing[0]} lies outside the other series",
-                expected="series that show the same tubes",
-                hint="draw the tubes on each series, or scan them in one position",
-            )
-        return replace(self, labels=labels.reshape(series.grid), affine=series.affine, circles=None)
+        excluded = [bool(e) for e in self.sheet["exclude"]]
+        found = placement(self.walls, series, self.numbers, excluded, shift)
+        shift_mm = self.shift_mm if found.shift_mm is None else found.shift_mm
+        notes = (*self.notes, *found.notes)
+        here = replace(self, walls=found.walls, shift_mm=shift_mm, notes=notes)
+        motion = found.motion
+        if same and (motion == np.eye(4)).all():
+            return here
+        walls = None
+        if self.walls is not None and np.allclose(self.walls.frame, frame_of(self.affine)):
+            walls = self.walls.around_deep_regions()
+        labels = carried_labels(
+            self.labels,
+            self.affine,
+            self.numbers,
+            series.grid,
+            np.linalg.inv(motion) @ series.affine,
+            self.circles,
+            self.margin_mm,
+            walls,
+        )
+        circles = None
+        if same and self.circles is not None:
+            circles = moved_circles(self.circles, self.affine, motion)
+        return replace(here, labels=labels, affine=series.affine, circles=circles)
 
     def __repr__(self) -> str:
         per_tube = np.unique(self.labels[self.mask], return_counts=True)[1]
@@ -148,7 +197,10 @@ def as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
 
 
 def tubes_from_labels(
-    labels: NDArray[Any], affine: Affine, sheet: pd.DataFrame | str | Path | None = None
+    labels: NDArray[Any],
+    affine: Affine,
+    sheet: pd.DataFrame | str | Path | None = None,
+    series: Series | None = None,
 ) -> Tubes:
     """Tubes from a label image.
 
@@ -160,6 +212,9 @@ def tubes_from_labels(
         Voxel → mm, RAS.
     sheet : DataFrame or path, optional
         Listing exactly the tubes that are drawn.
+    series : Series, optional
+        The series they were drawn on: with it, a phantom moved before another series was taken is
+        noticed (:meth:`Tubes.on`).
 
     Returns
     -------
@@ -175,7 +230,8 @@ def tubes_from_labels(
         table = empty_sheet(np.unique(labels[labels > 0]).tolist())
     if not (labels > 0).any():
         raise InputError("no tube", field="labels", expected="a number from 1 in each tube")
-    return Tubes(labels, affine, table)
+    tubes = Tubes(labels, affine, table)
+    return tubes if series is None else tubes.seen_in(series)
 
 
 def tubes_from_circles(
@@ -267,7 +323,7 @@ def tubes_from_circles(
         circles=array,
         margin_mm=margin_mm,
         source="circles",
-    )
+    ).seen_in(series)
 
 
 def check_margin(margin_mm: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from .tubes import Tubes
 from .units import RATE_OF
 
 
-def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
+def tube_table(
+    tubes: Tubes, *maps: ParameterMaps, carried: Mapping[str, Tubes] | None = None
+) -> pd.DataFrame:
     """One row per tube: the fit of its mean signal, and beside it the map's median and SD.
 
     Parameters
@@ -28,6 +31,8 @@ def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
         Carried to the grid of each map.
     *maps : ParameterMaps
         One per quantity (T1, T2).
+    carried : mapping of str to Tubes, optional
+        By quantity, the tubes as they were already carried to its series.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def tube_table(tubes: Tubes, *maps: ParameterMaps) -> pd.DataFrame:
         time = one.model.time
         if f"{time}_s" in table:
             raise InputError(f"two maps of {time}", expected="one map of each quantity")
-        here = tubes.on(one.series)
+        here = (carried or {}).get(time, tubes).on(one.series)
         fits = fit_tubes(one.series, here, one.model, **one.choices.arguments())
         columns = [
             _tube_row(one, fit, here.voxels(n)) for fit, n in zip(fits, here.numbers, strict=True)

@@ -61,6 +61,7 @@ fa = [90]
 sheet = "tubes.csv"
 circles = [[5, 6.5, 2], [15, 6, 2]]
 margin_mm = 0.5
+shift = "refuse"
 on = "T1"
 """
             + CONTRAST
@@ -81,6 +82,7 @@ on = "T1"
     assert settings.tubes.on == "T1"
     assert settings.tubes.circles == ([5, 6.5, 2], [15, 6, 2])
     assert (settings.tubes.margin_mm, settings.tubes.order) == (0.5, None)
+    assert settings.tubes.shift == "refuse"
     assert [one.noise_method for one in settings.contrasts] == ["rayleigh", "sd"]
     assert settings.contrasts[0].regions == tmp_path / "regions.nii"
 
@@ -90,6 +92,7 @@ def test_the_least_of_it(study):
     assert settings.facts.field_T is None
     assert settings.facts.title == ""
     assert (settings.tubes.on, settings.tubes.margin_mm) == ("T2", None)
+    assert settings.tubes.shift == "correct"
     assert settings.scans["T2"].te is None
     assert settings.contrasts == ()
     assert read_settings(study('[T1]\npath = "t1"\n' + TUBES)).tubes.on == "T1"
@@ -112,6 +115,10 @@ WRONG = {
     "unknown table": (
         "[T2star]\n" + SCAN,
         "T2star: unknown key; expected T1, T2, contrast, reference",
+    ),
+    "unknown shift": (
+        SCAN + TUBES + 'shift = "yes"\n',
+        r"\[tubes\] shift: 'yes'; expected correct",
     ),
     "small letters": ('[t2]\npath = "t2"\n' + TUBES, "t2: unknown key; expected T1, T2"),
     "unknown fact": ("[study]\nfield = 7.0\n" + SCAN + TUBES, r"\[study\] field: unknown key"),
