@@ -33,6 +33,7 @@ _STANDS_CLEAR = 0.85  # share of the directions, where the edges say little
 _LARGER = 0.2  # score that 8 voxels of radius are worth: a gap between tubes is the smaller
 _TOUCHING = 2.0  # voxels between circles, with their walls
 _LEAST_MEASURED = 2.4  # voxels: a blurred wall is measured short
+_OWN = 0.38  # score of the edges that are no other's: too many for a gap
 _SURE = 0.5  # score of a circle that makes a container of the one around it
 _SMALL_SHARE = 0.5  # of the usual radius: what is smaller is no tube of the rack
 
@@ -85,9 +86,9 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
             continue
         found = [
             one
-            for sign in ((INWARD, OUTWARD) if blur == FINE else (INWARD,))
-            for one in _candidates(scene, sign, _radii(scene))
-            if scene.is_tube(one) and not any(_overlap(one, other) for other in circles)
+            for sign in (INWARD, OUTWARD)
+            for one in _candidates(scene, sign, _radii(scene), circles)
+            if scene.is_tube(one) and (blur == FINE or sign == INWARD or one.score >= _SURE)
         ]
         found = [one for one in found if not _is_gap(one, found)]
         taken, containers = _without_containers(_explained(scene, found, circles))
@@ -98,7 +99,11 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
     around = [measured(scene, one, []) for one in around]
     scene = Scene.of(image, points)
     circles = [one for one in circles if one.radius > _LEAST_MEASURED]
-    circles = [one for one in circles if one.score >= _SURE or not scene.is_open(one, circles)]
+    circles = [
+        one
+        for one in circles
+        if (one.score >= _SURE and one.sign != EITHER) or not _is_bath(scene, one, circles)
+    ]
     return of_one_rack(circles), around
 
 
@@ -114,22 +119,28 @@ def _radii(scene: Scene, least: float = LEAST_RADIUS - SLACK, most: float = np.i
     return radii
 
 
-def _candidates(scene: Scene, sign: int, radii: Sequence[float]) -> list[Circle]:
-    """Fitted circles that the edges vote for, those with most votes first."""
+def _candidates(
+    scene: Scene, sign: int, radii: Sequence[float], circles: Sequence[Circle]
+) -> list[Circle]:
+    """Fitted circles that the edges vote for beside those known, those with most votes first."""
     peaks = [peak for radius in radii for peak in _peaks(scene, sign, radius)]
     found: list[Circle] = []
     known = np.empty((0, 3))
     for _, x, y, radius in sorted(peaks, reverse=True)[:_MOST]:
-        if _same(known, (x, y, radius), 0.15, 0.5):
+        peak = Circle(x, y, radius, sign)
+        if _same(known, peak[:3], 0.15, 0.5) or any(_overlap(peak, c, 2.0) for c in circles):
             continue
-        circle = scene.fitted(Circle(x, y, radius, sign))
-        if circle is None or not radii[0] - 0.3 < circle.radius < 1.15 * radii[-1]:
+        circle = scene.fitted(peak)
+        if circle is None or any(_overlap(circle, other) for other in circles):
+            continue
+        shown = all(0 <= c < n for c, n in zip(circle[:2], scene.image.shape, strict=True))
+        if not shown or not radii[0] - 0.3 < circle.radius < 1.15 * radii[-1]:
             continue
         if _same(known, circle[:3], 0.1, 0.4):
             continue
         circle = scene.scored(circle)
         if circle.score >= _WORTH:
-            found.append(circle)
+            found.append(circle._replace(rim=circle.radius))
             known = np.vstack([known, circle[:3]])
     return found
 
@@ -185,7 +196,8 @@ def _completed(scene: Scene, circles: list[Circle], candidates: list[Circle]) ->
     if len(circles) < 3:
         return circles
     sizes = np.array([one.radius for one in circles])
-    mixed = _candidates(scene, EITHER, _radii(scene, 0.85 * sizes.min(), 1.15 * sizes.max() + 1))
+    reach = _radii(scene, 0.85 * sizes.min(), 1.15 * sizes.max() + 1)
+    mixed = _candidates(scene, EITHER, reach, circles)
     free = _unclaimed(scene, circles)
     for one in sorted([*candidates, *mixed], key=_order):
         if any(_overlap(one, other) for other in circles):
@@ -195,7 +207,7 @@ def _completed(scene: Scene, circles: list[Circle], candidates: list[Circle]) ->
         true = measured(scene, one, circles)
         if scene.scored(one, free).score < _CONFIRMED and not _packed(true, circles):
             continue
-        if scene.is_open(true, circles):
+        if _is_bath(scene, true, circles):
             continue
         fits = np.abs(sizes - true.radius).min() < 0.1 * true.radius + 0.3
         if not fits or any(_overlap(true, other, 0.8) for other in circles):
@@ -273,6 +285,15 @@ def _is_gap(circle: Circle, others: list[Circle]) -> bool:
         if touching and larger and not any(_overlap(one, other) for other in around):
             around.append(one)
     return len(around) >= 3
+
+
+def _is_bath(scene: Scene, circle: Circle, circles: list[Circle]) -> bool:
+    """Whether a circle is what tubes leave over of the water around them."""
+    others = [one for one in circles if one is not circle]
+    own = scene.scored(circle._replace(radius=circle.rim), _unclaimed(scene, others)).score
+    if own < _CONFIRMED and scene.is_like_bath(circle, others):
+        return True
+    return own < _OWN and scene.is_open(circle, others)
 
 
 def _packed(circle: Circle, others: list[Circle]) -> bool:

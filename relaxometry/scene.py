@@ -25,17 +25,20 @@ _FAINT = 0.02  # of the steepest edges: ringing and ghosts
 _ALONG = 0.8  # cosine between an edge's direction and the radius it is to belong to
 _BUBBLE = 0.2  # of the bath's level: so much leaks into the smallest bubble
 _RUNS_ON = 0.25  # of the level: a bath between tubes is dimmed by their walls
+_UNEVEN = 0.4  # of the voxels inside, far from their median: not one thing
+_NEARBY = 25.0  # voxels in which shading matters little
 _STANDS_OUT = 0.8  # share of the directions in which a tube must
 
 
 class Circle(NamedTuple):
-    """A circle in voxels, which way its edges point, and how well they speak for it."""
+    """A circle in voxels, which way its edges point, how well they speak for it, where they are."""
 
     x: float
     y: float
     radius: float
     sign: int
     score: float = 0.0
+    rim: float = 0.0  # radius of the edges: beyond that of the tube where they are its outer wall
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,10 @@ class Scene:
         return self.has_signal(one) and self.standing_out(one) >= _STANDS_OUT
 
     def has_signal(self, circle: Circle) -> bool:
-        """Whether the median inside is above that of air, by more than noise or ringing.
+        """Whether the inside has a level, above that of air by more than noise or ringing.
 
-        What is far darker than the bath it is in, without an edge of its own, is a bubble.
+        What is far darker than the bath it is in, without an edge of its own, is a bubble; half of
+        a bubble and half of the bath have no level.
         """
         values, offsets = self.around(circle, 3.0)
         distances = np.hypot(*offsets.T)
@@ -145,7 +149,11 @@ class Scene:
             if outside.size:
                 leak = _BUBBLE * min(1.0, (LEAST_RADIUS / circle.radius) ** 2)
                 least = max(least, leak * (float(np.median(outside)) - self.air))
-        return bool(inside.size and np.median(inside) > self.air + least)
+        if not inside.size or np.median(inside) <= self.air + least:
+            return False
+        level = float(np.median(inside))
+        uneven = np.abs(inside - level) > max(3 * self.sigma, _RUNS_ON * abs(level - self.air))
+        return bool(uneven.mean() < _UNEVEN)
 
     def standing_out(self, circle: Circle) -> float:
         """Share of directions in which the level just outside differs from that inside."""
@@ -181,19 +189,38 @@ class Scene:
         if allowed < 3 * self.sigma:
             # Smoothed over a voxel, noise is 0.28 of what it was: what is barely above it is shut.
             values = ndimage.gaussian_filter(values.reshape(-1, width), 1.0).ravel()
-            allowed = max(0.85 * self.sigma, allowed)
+            allowed = max(0.7 * self.sigma, allowed)
         alike = np.abs(values - level) < allowed
         for other in others:
             if other is not circle:
                 away = offsets - (other.x - circle.x, other.y - circle.y)
                 alike &= np.hypot(*away.T) > other.radius + 0.7
-        regions, _ = ndimage.label(alike.reshape(-1, width))
-        regions = regions.ravel()
-        within = np.bincount(regions[inside & alike], minlength=1)
-        if within.size < 2:
-            return False
+        alike = alike.reshape(-1, width)
+        regions, _ = ndimage.label(alike)
+        within = np.bincount(regions.ravel()[inside], minlength=2)
         largest = int(np.argmax(within[1:])) + 1
-        return bool((distances[regions == largest] > 1.35 * circle.radius + 1.5).any())
+        # Where walls blur into a bath every level occurs, but a voxel wide: out means a place of
+        # three by three voxels that is as bright as the inside.
+        broad = ndimage.binary_erosion(alike, np.ones((3, 3), dtype=bool)) & (regions == largest)
+        means = ndimage.uniform_filter(values.reshape(-1, width), 3)
+        equal = np.abs(means - level) < max(0.4 * self.sigma, RINGING * abs(level - self.air))
+        out = distances > 1.35 * circle.radius + 1.5
+        return bool((broad & equal).ravel()[out].any())
+
+    def is_like_bath(self, circle: Circle, others: Sequence[Circle]) -> bool:
+        """Whether the level inside is that of what is bright around the tubes nearby."""
+        values, offsets = self.around(circle, _NEARBY)
+        inside = np.hypot(*offsets.T) < 0.7 * circle.radius
+        if not inside.any():  # moved out of the image
+            return True
+        level = float(np.median(values[inside]))
+        outside = values > self.air + RINGING * (self.bright - self.air)
+        for one in (circle, *others):
+            away = offsets - (one.x - circle.x, one.y - circle.y)
+            outside &= np.hypot(*away.T) > one.radius + 2.5
+        if outside.sum() <= inside.sum():
+            return False
+        return bool(abs(np.median(values[outside]) - level) < RINGING * abs(level - self.air))
 
     def around(self, circle: Circle, beyond: float) -> tuple[Array, Array]:
         """Values and offsets from the centre of the voxels in a box around a circle."""

@@ -3,6 +3,7 @@
 What the search for tubes must cope with: 1 to 60 tubes of unequal size in rows, in a ring or
 anywhere, turned, touching, in a bath brighter than they are, with bubbles in tubes and bath,
 fiducials, shading of ±30 %, T2 from 12 to 300 ms, ringing of a truncated k-space, Rician noise.
+SNR is that of a tube's signal at TE = 0 in one echo.
 """
 
 from __future__ import annotations
@@ -19,6 +20,22 @@ TE = 0.010 * np.arange(1, 9)
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What became of a search, against the truth."""
+
+    missed: int
+    false: int
+    centre: float  # largest errors in voxels, of the tubes that were found
+    radius: float
+    numbered: bool = True
+
+    @property
+    def right(self) -> bool:
+        placed = self.centre <= 0.5 and self.radius <= 0.7
+        return self.missed == self.false == 0 and placed and self.numbered
+
+
+@dataclass(frozen=True)
 class Rack:
     """A scan and the truth about it; circles in voxels, in the order of their numbers."""
 
@@ -29,6 +46,23 @@ class Rack:
     snr: float
     bath: bool
     touching: bool
+
+    def verdict(self, found: np.ndarray) -> Verdict:
+        """Of circles (n, 3) in voxels, in the order of their numbers."""
+        true = self.circles
+        if not len(found):
+            return Verdict(len(true), 0, np.nan, np.nan)
+        apart = np.hypot(*(found[:, None, :2] - true[None, :, :2]).transpose(2, 0, 1))
+        hit = apart < np.maximum(2, 0.5 * true[:, 2])
+        seen = hit.any(axis=0)
+        nearest = apart.argmin(axis=0)
+        return Verdict(
+            missed=int((~seen).sum()),
+            false=len(found) - int(seen.sum()),
+            centre=float(apart.min(axis=0)[seen].max(initial=0)),
+            radius=float(np.abs(found[nearest, 2] - true[:, 2])[seen].max(initial=0)),
+            numbered=bool(len(found) != len(true) or (nearest == np.arange(len(true))).all()),
+        )
 
     def __str__(self) -> str:
         told = f"{len(self.circles)} tubes of {self.circles[:, 2].min():.1f} voxels, {self.layout}"
@@ -56,7 +90,7 @@ def rack(
     wall = float(rng.uniform(0.4, 1.4)) if bath or touching or chance[2] < 0.6 else 0.0
     places, radii = _layout(rng, grid, tubes or wanted, layout, touching, wall)
     order = {"rack": str(rng.choice(["rows", "columns", "serpentine"])), "ring": "ring"}
-    order_name = order.get(layout, "rows")
+    order_name = order.get(layout, "height")
     amplitudes = _amplitudes(rng, len(radii))
     labels = _painted(rng, grid, places, radii, wall, bath)
     scan = _scanned(rng, labels, amplitudes, 1 / snr, truncated=bool(chance[3] < 0.5))
@@ -124,6 +158,8 @@ def _random(rng, grid, tubes, outer, apart):
 def _numbered(places, layout, order):
     """Indices in the order of the numbers; the picture is shown as it is stored."""
     count = len(places)
+    if layout == "random":
+        return np.argsort(places[:, 1])
     if layout == "rack" and order != "rows":
         columns = int(np.ceil(np.sqrt(count)))
         column, row = np.arange(count) % columns, np.arange(count) // columns
