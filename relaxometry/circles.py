@@ -29,7 +29,7 @@ _MOST = 600  # peaks that are looked at
 # Scores (see `Scene.scored`) of a candidate worth a look, of a tube by itself, and of one that is
 # as large as the others.
 _WORTH, _CERTAIN, _CONFIRMED = 0.1, 0.3, 0.15
-_STANDS_CLEAR = 0.85  # share of the directions, where the edges say little
+_STANDS_CLEAR = 0.88  # share of the directions, where the edges say little
 _LARGER = 0.2  # score that 8 voxels of radius are worth: a gap between tubes is the smaller
 _TOUCHING = 2.0  # voxels between circles, with their walls
 _LEAST_MEASURED = 2.4  # voxels: a blurred wall is measured short
@@ -99,6 +99,11 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
     around = [measured(scene, one, []) for one in around]
     scene = Scene.of(image, points)
     circles = [one for one in circles if one.radius > _LEAST_MEASURED]
+    circles = [
+        one
+        for one in circles
+        if one.score >= _SURE or _packed(one, circles) or scene.standing_out(one) >= _STANDS_CLEAR
+    ]
     circles = [
         one
         for one in circles

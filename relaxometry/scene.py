@@ -19,9 +19,9 @@ SLACK = 0.35  # voxels by which a radius may be measured short
 INWARD, OUTWARD, EITHER = 1, -1, 0  # where the signal rises: into the circle, out of it
 RINGING = 0.1  # of a tube's level: what Gibbs ringing and shading make of a flat region
 FINE, COARSE = 0.75, 1.5  # voxels, blur of the gradient
-_DARK = 0.03  # of the brightest: ringing and ghosts in air
+_DARK = 0.02  # of the brightest: ringing and ghosts in air
 _CLEAR = 3.0  # an edge rises so many sigma above the noise of the gradient
-_FAINT = 0.02  # of the steepest edges: ringing and ghosts
+_FAINT = 0.01  # of the steepest edges: ringing and ghosts
 _ALONG = 0.8  # cosine between an edge's direction and the radius it is to belong to
 _BUBBLE = 0.2  # of the bath's level: so much leaks into the smallest bubble
 _RUNS_ON = 0.25  # of the level: a bath between tubes is dimmed by their walls
@@ -142,7 +142,7 @@ class Scene:
         values, offsets = self.around(circle, 3.0)
         distances = np.hypot(*offsets.T)
         inside = values[distances <= 0.7 * circle.radius]
-        unsure = 5 * max(self.spread, self.sigma) / np.sqrt(max(inside.size, 1))
+        unsure = 5 * self.spread / np.sqrt(max(inside.size, 1))
         least = max(unsure, _DARK * (self.bright - self.air))
         if circle.sign == OUTWARD:
             outside = values[(distances > circle.radius + 1.5) & (distances < circle.radius + 3)]
@@ -184,6 +184,8 @@ class Scene:
         width = int(np.count_nonzero(offsets[:, 0] == offsets[0, 0]))
         distances = np.hypot(*offsets.T)
         inside = distances < 0.6 * circle.radius
+        if not inside.any():  # moved out of the image
+            return True
         level = float(np.median(values[inside]))
         allowed = _RUNS_ON * abs(level - self.air)
         if allowed < 3 * self.sigma:
@@ -259,7 +261,9 @@ def _air(image: Array, sigma: float, points: int) -> tuple[float, float, float]:
         return expected, sigma, bright
     frame = frame[frame <= 3 * dark]
     air = float(np.median(frame))
-    return air, 1.4826 * float(np.median(np.abs(frame - air))), bright
+    spread = 1.4826 * float(np.median(np.abs(frame - air)))
+    # Corners that the scanner cleared are darker than the air.
+    return max(air, expected), max(spread, sigma), bright
 
 
 def _edges(image: Array, sigma: float, blur: float) -> tuple[Array, Array]:

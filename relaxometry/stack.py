@@ -31,6 +31,11 @@ class _Track:
         return max(self.seen)
 
     @property
+    def recent(self) -> Circle:
+        """Where it was last, and as wide as it mostly was: one slab gone wrong is no other tube."""
+        return self.seen[self.last]._replace(radius=self.typical.radius)
+
+    @property
     def typical(self) -> Circle:
         x, y, radius = np.median([one[:3] for one in self.seen.values()], axis=0)
         return Circle(float(x), float(y), float(radius), INWARD)
@@ -63,16 +68,18 @@ def find_in_stack(stack: NDArray[Any], dx: float, dy: float, points: int = 1) ->
         _follow(tracks, index, tubes if len(slabs) == 1 else [*tubes, *containers])
     longest = max((len(track.seen) for track in tracks), default=0)
     tracks = [track for track in tracks if len(track.seen) >= _PERSISTENT * longest]
-    tracks = [
-        track
-        for track in tracks
-        if not any(holds(track.typical, other.typical) for other in tracks)
-    ]
+    tracks = [track for track in tracks if not any(_contains(track, other) for other in tracks)]
     rack = of_one_rack([track.typical for track in tracks])
     paths = [_path(track, slabs) * step for track in tracks if track.typical in rack]
     for path in paths:
         _ended(path, stack, dx, dy)
     return np.array(paths).reshape(-1, slices, 3)
+
+
+def _contains(track: _Track, other: _Track) -> bool:
+    """Whether one object lies within another, where there are both."""
+    together = len(track.seen.keys() & other.seen.keys())
+    return 2 * together >= len(other.seen) and holds(track.typical, other.typical)
 
 
 def _follow(tracks: list[_Track], index: int, circles: list[Circle]) -> None:
@@ -81,7 +88,7 @@ def _follow(tracks: list[_Track], index: int, circles: list[Circle]) -> None:
     pairs = sorted(
         (float(np.hypot(one.x - was.x, one.y - was.y)), i, j)
         for i, one in enumerate(circles)
-        for j, was in enumerate(track.seen[track.last] for track in waiting)
+        for j, was in enumerate(track.recent for track in waiting)
         if np.hypot(one.x - was.x, one.y - was.y) < 0.5 * min(one.radius, was.radius)
         and 0.5 < one.radius / was.radius < 2
     )

@@ -61,7 +61,10 @@ class Rack:
             false=len(found) - int(seen.sum()),
             centre=float(apart.min(axis=0)[seen].max(initial=0)),
             radius=float(np.abs(found[nearest, 2] - true[:, 2])[seen].max(initial=0)),
-            numbered=bool(len(found) != len(true) or (nearest == np.arange(len(true))).all()),
+            # Of tubes anywhere, two may be as high as each other: no order is the true one.
+            numbered=self.layout == "random"
+            or len(found) != len(true)
+            or bool((nearest == np.arange(len(true))).all()),
         )
 
     def __str__(self) -> str:
@@ -139,8 +142,8 @@ def _rack(rng, grid, tubes, outer, apart):
 
 def _ring(rng, grid, tubes, outer, apart):
     reach = max(apart / (2 * np.sin(np.pi / max(tubes, 2))), 2.5 * outer)
-    # Half of a pitch from the top at most, so that it is clear which tube is the first.
-    angles = 2 * np.pi * (np.arange(tubes) + rng.uniform(-0.35, 0.35)) / tubes
+    # Clear of the top, so that there is no doubt which tube is the first.
+    angles = 2 * np.pi * (np.arange(tubes) + rng.uniform(0.2, 0.7)) / tubes
     return grid / 2 + reach * np.column_stack([np.sin(angles), -np.cos(angles)])
 
 
