@@ -99,11 +99,7 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
     around = [measured(scene, one, []) for one in around]
     scene = Scene.of(image, points)
     circles = [one for one in circles if one.radius > _LEAST_MEASURED]
-    circles = [
-        one
-        for one in circles
-        if one.score >= _SURE or _packed(one, circles) or scene.standing_out(one) >= _STANDS_CLEAR
-    ]
+    circles = [one for one in circles if not _is_ghost(scene, one)]
     circles = [
         one
         for one in circles
@@ -290,6 +286,12 @@ def _is_gap(circle: Circle, others: list[Circle]) -> bool:
         if touching and larger and not any(_overlap(one, other) for other in around):
             around.append(one)
     return len(around) >= 3
+
+
+def _is_ghost(scene: Scene, circle: Circle) -> bool:
+    """Whether a circle is hardly brighter than air, has few edges, and is not closed."""
+    faint = scene.is_faint(circle) and circle.score < _SURE
+    return faint and scene.standing_out(circle) < _STANDS_CLEAR
 
 
 def _is_bath(scene: Scene, circle: Circle, circles: list[Circle]) -> bool:

@@ -23,6 +23,7 @@ _DARK = 0.02  # of the brightest: ringing and ghosts in air
 _CLEAR = 3.0  # an edge rises so many sigma above the noise of the gradient
 _FAINT = 0.01  # of the steepest edges: ringing and ghosts
 _ALONG = 0.8  # cosine between an edge's direction and the radius it is to belong to
+_GHOST = 0.06  # of the brightest
 _BUBBLE = 0.2  # of the bath's level: so much leaks into the smallest bubble
 _RUNS_ON = 0.25  # of the level: a bath between tubes is dimmed by their walls
 _UNEVEN = 0.4  # of the voxels inside, far from their median: not one thing
@@ -154,6 +155,12 @@ class Scene:
         level = float(np.median(inside))
         uneven = np.abs(inside - level) > max(3 * self.sigma, _RUNS_ON * abs(level - self.air))
         return bool(uneven.mean() < _UNEVEN)
+
+    def is_faint(self, circle: Circle) -> bool:
+        """Whether the inside is no brighter than ghosts may be."""
+        values, offsets = self.around(circle, 0.0)
+        inside = values[np.hypot(*offsets.T) <= 0.7 * circle.radius]
+        return bool(np.median(inside) < self.air + _GHOST * (self.bright - self.air))
 
     def standing_out(self, circle: Circle) -> float:
         """Share of directions in which the level just outside differs from that inside."""
