@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 class Tubes:
     """Tubes on the grid of one series.
 
+    `labels` say what is measured in each slice. In a stack of slices a tube that was found may
+    lean, and a sphere changes its radius: `circles` then hold the median over its slices.
+
     Attributes
     ----------
     labels : ndarray of int32 (x, y, z)
