@@ -106,6 +106,12 @@ class Tubes:
         """(x, y, z), True in any tube."""
         return self.labels > 0
 
+    @property
+    def placed_by_template(self) -> tuple[int, ...]:
+        """Numbers of the tubes that the image did not show, placed by a template."""
+        hidden = () if self.alignment is None else self.alignment.placed_by_template
+        return tuple(number for number in self.numbers if number in hidden)
+
     def voxels(self, tube: int) -> NDArray[np.bool_]:
         """(x, y, z), True in this tube."""
         inside: NDArray[np.bool_] = self.labels == tube
