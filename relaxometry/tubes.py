@@ -1,4 +1,4 @@
-"""`Tubes`: which voxels belong to which tube; finding, ordering and carrying them."""
+"""`Tubes`: which voxels belong to which tube, on the grid of one series, and carried to others."""
 
 from __future__ import annotations
 
