@@ -25,6 +25,18 @@ def times(text: str | None, option: str) -> list[float] | None:
         raise InputError(error.found, field=option, expected=error.expected) from None
 
 
+def by_hand(
+    te: str | None, ti: str | None, tr: str | None, fa: str | None
+) -> dict[str, list[float] | None]:
+    """Times and flip angles as :func:`relaxometry.read` takes them."""
+    return {
+        "te": times(te, "--te"),
+        "ti": times(ti, "--ti"),
+        "tr": times(tr, "--tr"),
+        "fa": angles(fa),
+    }
+
+
 def points(text: str | None) -> list[int]:
     try:
         return [] if text is None else [int(part) for part in text.split(",")]

@@ -24,6 +24,9 @@ _WHOLE, _DIGITS = 0.5, 0.05
 # A circle that keeps a margin is the tube's wall, and an image blurs a wall over one voxel in the
 # plane; a slice has edges of its own.
 _CLEAR_OF_WALL = (1.0, 1.0, 0.5)
+# A tube's circle stands for all its slices where the labels of none reach further out, or less far,
+# by more than this: voxels of the labels.
+_UPRIGHT = 0.5
 # Voxels that coincide to this share of their size are the same voxels.
 _SAME_LATTICE = 0.02
 _TINY = 1e-6  # mm or slices, of rounding
@@ -42,13 +45,14 @@ def carried_labels(
     """Labels on a grid of other resolution, orientation or field of view.
 
     A voxel belongs to a tube when its centre does and all of it lies inside: inside the labels, or
-    inside the circle, extended along the normal over the slices that hold the tube. A circle with a
-    margin is taken for the wall: the centre keeps `margin_mm` from it, and a voxel grown to twice
-    its size in the plane lies inside; so it is with the wall seen around a region drawn deep inside
-    a tube. Where the voxels are those of the labels (axes swapped or
+    inside the circle, extended along the normal over the slices that hold the tube. Where the
+    circle is not that of every slice (a leaning tube, a sphere) it does not count, and the labels
+    do. A circle with a margin is taken for the wall: the centre keeps `margin_mm` from it, and a
+    voxel grown to twice its size in the plane lies inside; so it is with the wall seen around a
+    region drawn deep inside a tube. Where the voxels are those of the labels (axes swapped or
     flipped, a field of view moved by whole voxels), the labels come out as they are. Beyond the
-    first and the last slice of the image a tube is taken to go on, but for labels carried to slices
-    that are not parallel.
+    first and the last slice of the image a tube is taken to go on, but for leaning tubes, spheres,
+    and labels carried to slices that are not parallel.
 
     Parameters
     ----------
@@ -79,19 +83,49 @@ def carried_labels(
     to_here: Affine = np.linalg.inv(affine) @ target
     if walls is None:
         walls = np.full((len(numbers), 3), np.nan)
-    if circles is None or _same_in_plane(to_here, grid):
+    upright = np.ones(len(numbers), dtype=bool)
+    if circles is not None:
+        upright[:] = [
+            _is_upright(labels == number, affine, circle, margin_mm)
+            for number, circle in zip(numbers, circles, strict=True)
+        ]
+    # A wall, too, is known as one circle.
+    walls = np.where(upright[:, None], walls, np.nan)
+    by_circle = upright & (circles is not None and not _same_in_plane(to_here, grid))
+    by_label = [n for n, circular in zip(numbers, by_circle, strict=True) if not circular]
+    carried = np.zeros(grid, dtype=np.int32)
+    if by_label:
         deep = {n: wall for n, wall in zip(numbers, walls, strict=True) if np.isfinite(wall).all()}
-        carried = _wholly_labelled(labels, affine, to_here, grid, deep)
-    else:
-        if margin_mm > 0:
-            walls = circles
-        carried = _wholly_in_circles(
-            labels, affine, numbers, grid, to_here, circles, margin_mm, walls
+        own = np.where(np.isin(labels, by_label), labels, 0)
+        bent = [n for n, straight in zip(numbers, upright, strict=True) if not straight]
+        carried = _wholly_labelled(own, affine, to_here, grid, deep, bent)
+    if circles is not None and by_circle.any():
+        _add_wholly_in_circles(
+            carried,
+            labels,
+            affine,
+            np.array(numbers)[by_circle].tolist(),
+            to_here,
+            circles[by_circle],
+            margin_mm,
+            circles[by_circle] if margin_mm > 0 else walls[by_circle],
         )
     missing = sorted(set(numbers) - set(np.unique(carried).tolist()))
     if missing:
         raise _not_there(missing[0], labels, to_here, grid, target)
     return carried
+
+
+def _is_upright(inside: NDArray[np.bool_], affine: Affine, circle: Array, margin: float) -> bool:
+    """Whether a tube's labels (x, y, z) are its circle less the margin, in all slices it is in."""
+    dx, dy, _ = voxel_size(affine)
+    there = inside.any(axis=(0, 1))
+    in_all, in_any = inside[..., there].all(axis=2), inside.any(axis=2)
+    x, y = np.indices(in_any.shape)
+    within = circle[2] - margin - np.hypot(x * dx - circle[0], y * dy - circle[1])  # mm
+    beyond = -within[in_any].min(initial=0)
+    short = within[~in_all].max(initial=0)
+    return bool(max(beyond, short) <= _UPRIGHT * max(dx, dy))
 
 
 def _same_in_plane(to_here: Affine, grid: tuple[int, int, int]) -> bool:
@@ -118,6 +152,7 @@ def _wholly_labelled(
     to_here: Affine,
     grid: tuple[int, int, int],
     deep: Mapping[int, Array],
+    bent: Sequence[int],
 ) -> Labels:
     there = np.indices(grid).reshape(3, -1).astype(np.float64)
     centre = to_here[:3, :3] @ there + to_here[:3, 3:]
@@ -137,7 +172,8 @@ def _wholly_labelled(
     for offset in product(*along):
         place = centre[:, counted] + (to_here[:3, :3] @ offset)[:, None]
         if parallel:
-            place[2] = np.clip(place[2], 0, labels.shape[2] - 1)
+            on = ~np.isin(label[counted], bent)
+            place[2, on] = np.clip(place[2, on], 0, labels.shape[2] - 1)
         counted = counted[_nearest(labels, place) == label[counted]]
     counted = np.concatenate([counted, *safe])
     carried = np.zeros(label.size, dtype=np.int32)
@@ -161,26 +197,25 @@ def _inside(place: Array, corners: Array, circle: Array) -> NDArray[np.bool_]:
     return inside
 
 
-def _wholly_in_circles(
+def _add_wholly_in_circles(
+    carried: Labels,
     labels: Labels,
     affine: Affine,
     numbers: Sequence[int],
-    grid: tuple[int, int, int],
     to_here: Affine,
     circles: Array,
     margin_mm: float,
     walls: Array,
-) -> Labels:
+) -> None:
     dx, dy, _ = voxel_size(affine)
     mm = np.array([[dx], [dy], [1.0]])  # the third axis is counted in slices
     clear = _corners(to_here, mm[:2], _CLEAR_OF_WALL)
     whole = _corners(to_here, mm[:2], (_WHOLE,) * 3)
     deep = (_WHOLE - _DIGITS) * np.abs(to_here[2, :3]).sum()  # of a voxel, in slices
-    carried = np.zeros(grid, dtype=np.int32)
     for number, circle, wall in zip(numbers, circles, walls, strict=True):
         slices = np.flatnonzero((labels == number).any(axis=(0, 1)))
         slab = (slices[0] - 0.5, slices[-1] + 0.5)
-        box = _box(to_here, grid, mm, circle, slab)
+        box = _box(to_here, carried.shape, mm, circle, slab)
         if box is None:
             continue
         there = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"))
@@ -196,12 +231,11 @@ def _wholly_in_circles(
         seen = bool(np.isfinite(wall).all())
         inside &= _inside(place[:2], clear if seen else whole, wall if seen else circle)
         carried[tuple(there[:, inside])] = number
-    return carried
 
 
 def _box(
     to_here: Affine,
-    grid: tuple[int, int, int],
+    grid: tuple[int, ...],
     mm: Array,
     circle: Array,
     slab: tuple[float, float],

@@ -12,7 +12,7 @@ import typer
 
 from . import __version__
 from .answer import relaxivity_line
-from .arguments import angles, in_bytes, matrix, on_grid, points, times
+from .arguments import by_hand, in_bytes, matrix, on_grid, points
 from .errors import InputError, RelaxometryError
 
 if TYPE_CHECKING:
@@ -186,10 +186,7 @@ def fit(
     data = read(
         path,
         series=series,
-        te=times(te, "--te"),
-        ti=times(ti, "--ti"),
-        tr=times(tr, "--tr"),
-        fa=angles(fa),
+        **by_hand(te=te, ti=ti, tr=tr, fa=fa),
         polarity=polarity,
         repeats=repeats,
     ).drop(points(drop_echoes), drop_reason)
@@ -256,6 +253,9 @@ def tubes(
     labels: Annotated[Path | None, typer.Option(help="By hand: a label NIfTI.")] = None,
     rois: Annotated[Path | None, typer.Option(help="By hand: .roi or .zip of ImageJ.")] = None,
     circles: Annotated[Path | None, typer.Option(help="By hand: a CSV of circles.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help="A known phantom: system-phantom-T1, -T2, or a TOML file.")
+    ] = None,
     series: SeriesNumber = None,
     te: Times = None,
     ti: Times = None,
@@ -268,7 +268,8 @@ def tubes(
     from .folder import read
     from .placing import place_tubes
     from .settings import TubeSettings, check_one_way
-    from .tubefiles import MARKER, check_sheet_kept, way_back, write_tubes
+    from .template import checked_name
+    from .tubefiles import MARKER, check_sheet_kept, next_steps, write_tubes
     from .whole import check_free
 
     check_free(output, MARKER, force)
@@ -284,25 +285,15 @@ def tubes(
         rois=rois,
         circles=circles,
         margin_mm=margin,
+        template=None if template is None else checked_name(template, "--template"),
     )
     check_one_way(settings, lambda key: f"--{key.removesuffix('_mm').replace('_', '-')}")
-    data = read(
-        path,
-        series=series,
-        te=times(te, "--te"),
-        ti=times(ti, "--ti"),
-        tr=times(tr, "--tr"),
-        fa=angles(fa),
-        repeats=repeats,
-    )
+    by = by_hand(te=te, ti=ti, tr=tr, fa=fa)
+    data = read(path, series=series, **by, polarity=None, repeats=repeats)
     _say(repr(data))
     placed = place_tubes(settings, {"series": data}, filled=False)["series"]
     folder = write_tubes(placed, data, output, sheet, force)
-    _say(f"{placed!r}\nCheck the numbers: {folder / 'overlay.png'}")
-    _say(f"Fill in what is in each tube: {folder / 'tubes.csv'}")
-    way = way_back(placed)
-    key = way.partition(".")[0]
-    _say(f'Then in study.toml: [tubes] sheet = "…/tubes.csv", {key} = "…/{way}"')
+    _say("\n".join([repr(placed), *next_steps(placed, settings, folder)]))
 
 
 @app.command()

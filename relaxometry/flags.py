@@ -86,7 +86,13 @@ FLAGS: Mapping[str, Flag] = MappingProxyType(
                 False,
                 "has odd and even echoes that differ (stimulated echoes) and may read long",
             ),
-            # The voxels.
+            # The place and its voxels.
+            (
+                "placed_by_template",
+                False,
+                "was measured where the template says, for the image shows no wall there: "
+                "look at the picture of the tubes",
+            ),
             ("few_voxels", False, f"was measured on fewer than {FEW_VOXELS} voxels"),
             (
                 "uneven",

@@ -67,6 +67,8 @@ class Evidence:
         Of a voxel, mm.
     magnitude : bool
         Whether the noise is that of magnitudes, with a floor.
+    seen : bool
+        Whether an image showed the tube; otherwise the template of its phantom placed it.
     """
 
     status: Status
@@ -83,6 +85,7 @@ class Evidence:
     index: NDArray[np.intp]
     size: tuple[float, float, float]
     magnitude: bool
+    seen: bool = True
 
     @cached_property
     def known(self) -> bool:
@@ -409,6 +412,7 @@ RULES: Mapping[str, Callable[[Evidence], bool]] = {
     "noise_floor": _noise_floor,
     "first_echo": lambda tube: _echoes(tube)[0],
     "zigzag": lambda tube: _echoes(tube)[1],
+    "placed_by_template": lambda tube: not tube.seen,
     "few_voxels": lambda tube: len(tube.voxels) < FEW_VOXELS,
     "uneven": _uneven,
     "bubble": _bubble,

@@ -69,6 +69,7 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
         failures=result.failures,
         warnings=result.warnings,
         quantities=list(result.maps),
+        unseen=any(one.placed_by_template for one in result.tubes.values()),
         acquisition=_acquisition(result.maps),
         tubes=list(_tubes(result)),
         tube_columns=_tube_columns(result),

@@ -40,7 +40,7 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
 
     The image is the root sum of squares over the series, in the slice with most of the tubes. Each
     tube has its number and the outline of what is measured of it, the circle it was found as where
-    there is one, and a faint arrow to the next number.
+    there is one (dashed where a template placed it unseen), and a faint arrow to the next number.
 
     Parameters
     ----------
@@ -67,8 +67,13 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     for tube in present:
         if tube.circle is not None:
             column, row, across, down = tube.circle
+            # Dashes are drawn stronger: gaps take half of the line away.
+            unseen = tube.number in here.placed_by_template
+            line, width = ((0, (3, 2)), 0.9) if unseen else ("solid", 0.5)
             ax.add_patch(
-                Ellipse((column, row), 2 * across, 2 * down, fill=False, ec=_FOUND, lw=0.5)
+                Ellipse(
+                    (column, row), 2 * across, 2 * down, fill=False, ec=_FOUND, ls=line, lw=width
+                )
             )
         # A number that would hide its tube stands on top of it.
         _, top, _, bottom = tube.box

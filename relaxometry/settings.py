@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from .errors import InputError
 from .order import checked_order
-from .template import SHIPPED
+from .template import checked_name
 from .units import seconds
 from .walls import SHIFTS
 
@@ -255,16 +255,8 @@ def check_one_way(settings: TubeSettings, named: Callable[[str], str]) -> None:
 
 def _template(table: _Table) -> str | Path:
     """The name of a template that comes with the package, or the path of another."""
-    name = table.text("template")
-    if name in SHIPPED:
-        return name
-    if not name.lower().endswith(".toml"):
-        raise InputError(
-            f"{name!r}",
-            field=table.key("template"),
-            expected=f"{' or '.join(SHIPPED)}, or the path of a TOML file",
-        )
-    return table.path("template")
+    name = checked_name(table.text("template"), table.key("template"))
+    return name if isinstance(name, str) else table.path("template")
 
 
 def _reference(table: _Table) -> ReferenceSettings:

@@ -166,8 +166,6 @@ def analyse(
     noted = [
         f"{name}: {note}" for name, one in maps.items() for note in (*tubes[name].notes, *one.notes)
     ]
-    for found in (one.alignment for one in list(tubes.values())[:1]):
-        noted += [] if found is None else found.notes
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),

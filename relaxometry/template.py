@@ -87,16 +87,10 @@ def read_template(template: str | Path) -> Template:
         Naming the file and the key: if there is no such template, the file is not TOML, or a key
         is missing, unknown or not what it should be.
     """
-    if template in SHIPPED:
-        shipped = files(__package__).joinpath(f"templates/phantoms/{template}.toml")
+    path = checked_name(str(template))
+    if isinstance(path, str):
+        shipped = files(__package__).joinpath(f"templates/phantoms/{path}.toml")
         return _template(tomllib.loads(shipped.read_text(encoding="utf-8")))
-    path = Path(template)
-    if path.suffix.lower() != ".toml":
-        raise InputError(
-            f"{str(template)!r}",
-            field="template",
-            expected=f"{' or '.join(SHIPPED)}, or the path of a TOML file",
-        )
     try:
         return _template(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
@@ -105,6 +99,25 @@ def read_template(template: str | Path) -> Template:
         raise InputError(f"not readable as TOML: {error}"[:200], path=path) from error
     except InputError as error:
         raise error.at(path) from None
+
+
+def checked_name(name: str, field: str = "template") -> str | Path:
+    """The name of a template that comes with the package, or the path of another.
+
+    Raises
+    ------
+    InputError
+        Naming the field, if it is neither.
+    """
+    if name in SHIPPED:
+        return name
+    if not name.lower().endswith(".toml"):
+        raise InputError(
+            f"{name!r}",
+            field=field,
+            expected=f"{' or '.join(SHIPPED)}, or the path of a TOML file",
+        )
+    return Path(name)
 
 
 def _template(values: Mapping[str, Any]) -> Template:

@@ -13,6 +13,7 @@ from .nifti import write_volume
 from .plots import as_png, as_svg
 from .results import as_csv
 from .series import Series
+from .settings import PHANTOMS, TubeSettings
 from .sheet import as_text, empty_sheet, read_sheet
 from .tubes import Tubes
 from .whole import whole_folder
@@ -78,6 +79,40 @@ def way_back(tubes: Tubes) -> str:
     """Which of the files gives the same tubes in a study: circles go through all slices alike."""
     alike = (tubes.labels == tubes.labels[..., :1]).all()
     return "circles.csv" if tubes.circles is not None and alike else "labels.nii.gz"
+
+
+def next_steps(tubes: Tubes, settings: TubeSettings, folder: Path) -> list[str]:
+    """What a person does with the files of a folder, so that a study measures these tubes.
+
+    Parameters
+    ----------
+    tubes : Tubes
+    settings : TubeSettings
+        By which they were placed.
+    folder : Path
+        Where they were written.
+    """
+    look = f"Check the numbers: {folder / 'overlay.png'}"
+    fill = f"Fill in what is in each tube: {folder / 'tubes.csv'}"
+    study = "Then in study.toml: [tubes] "
+    if tubes.alignment is None:
+        way = way_back(tubes)
+        return [look, fill, f'{study}sheet = "…/tubes.csv", {way.partition(".")[0]} = "…/{way}"']
+    template = settings.template
+    own = isinstance(template, Path)
+    way = f'template = "{f"…/{template.name}" if isinstance(template, Path) else template}"'
+    if settings.margin_mm is not None:
+        way += f", margin_mm = {settings.margin_mm:g}"
+    told = [repr(tubes.alignment), *(f"note: {note}" for note in tubes.alignment.notes), look]
+    if own or settings.sheet is not None:
+        return [*told, fill, f'{study}sheet = "…/tubes.csv", {way}']
+    # A sheet would have to be filled in; without one the reference values say what is in the tubes.
+    return [
+        *told,
+        f"{study}{way}",
+        f'and what is in them, in place of tubes.csv: [reference] phantom = "{PHANTOMS[0]}", '
+        "batch = … (1, 2 or 2.5), [study] temperature_C = …",
+    ]
 
 
 def check_sheet_kept(folder: Path, sheet: str | Path | None) -> None:

@@ -1,4 +1,4 @@
-"""`Tubes`: which voxels belong to which tube; finding, ordering and carrying them."""
+"""`Tubes`: which voxels belong to which tube, on the grid of one series, and carried to others."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Tubes:
     """Tubes on the grid of one series.
+
+    `labels` say what is measured in each slice. In a stack of slices a tube that was found may
+    lean, and a sphere changes its radius: `circles` then hold the median over its slices.
 
     Attributes
     ----------
@@ -102,6 +105,12 @@ class Tubes:
     def mask(self) -> NDArray[np.bool_]:
         """(x, y, z), True in any tube."""
         return self.labels > 0
+
+    @property
+    def placed_by_template(self) -> tuple[int, ...]:
+        """Numbers of the tubes that the image did not show, placed by a template."""
+        hidden = () if self.alignment is None else self.alignment.placed_by_template
+        return tuple(number for number in self.numbers if number in hidden)
 
     def voxels(self, tube: int) -> NDArray[np.bool_]:
         """(x, y, z), True in this tube."""

@@ -62,7 +62,8 @@ def tube_table(
         for name in columns[0]:
             table[name] = [row[name] for row in columns]
         for codes, fit, number in zip(flags, fits, here.numbers, strict=True):
-            tube = _evidence(one.series, fit, here.voxels(number))
+            seen = number not in here.placed_by_template
+            tube = _evidence(one.series, fit, here.voxels(number), seen)
             codes += [f"{time}_{code}" for code in judged(tube)]
     table["flags"] = [" ".join(codes) for codes in flags]
     return table
@@ -85,7 +86,7 @@ def _tube_row(maps: ParameterMaps, fit: CurveFit, voxels: NDArray[np.bool_]) -> 
     }
 
 
-def _evidence(series: Series, fit: CurveFit, inside: NDArray[np.bool_]) -> Evidence:
+def _evidence(series: Series, fit: CurveFit, inside: NDArray[np.bool_], seen: bool) -> Evidence:
     """What there is to judge of a tube, at the points that were fitted."""
     # A fit that used no point is judged by all of them.
     number = np.flatnonzero(fit.used if fit.used.any() else np.isfinite(fit.signal))
@@ -108,4 +109,5 @@ def _evidence(series: Series, fit: CurveFit, inside: NDArray[np.bool_]) -> Evide
         index=np.argwhere(inside),
         size=voxel_size(series.affine),
         magnitude=fit.polarity == "magnitude",
+        seen=seen,
     )

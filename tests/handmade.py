@@ -9,12 +9,12 @@ import pandas as pd
 
 from relaxometry.agents import relaxivity
 from relaxometry.contrast import measure_contrast
+from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes
 from relaxometry.series import Provenance, Series
 from relaxometry.settings import StudyFacts
 from relaxometry.simulate import Agent, mese, phantom, t1_series, tumour
 from relaxometry.study import InputFile, StudyResult
-from relaxometry.tubes import find_tubes
 from relaxometry.tubetable import tube_table
 
 AGENTS = (Agent("A", 4.0, 20.0), Agent("B", 2.0, 60.0))

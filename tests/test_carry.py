@@ -35,6 +35,46 @@ def stack():
     return RACK.scan(axial(160, 0.2, 16, 1.0), "T2")
 
 
+class Leaning:
+    """A rack whose tubes lean by mm along x and y per mm of height."""
+
+    def __init__(self, rack, lean):
+        self.rack, self.lean = rack, np.eye(4)
+        self.lean[:2, 2] = -np.array(lean)
+
+    def scan(self, grid, kind, seed=0):
+        # In a frame that leans with them the tubes are upright.
+        upright = self.rack.scan((self.lean @ grid[0], grid[1]), kind, seed=seed)
+        return rx.Series(upright.signal, upright.protocol, affine=grid[0], signed=False)
+
+    def shares(self, affine, voxels):
+        return self.rack.shares(self.lean @ affine, voxels)
+
+
+class Spheres:
+    """Spheres of one radius at z = 0."""
+
+    def __init__(self, rack):
+        self.rack, self.radius = rack, rack.tubes[0, 2]
+
+    def scan(self, grid, kind, seed=0):
+        affine, shape = grid
+        shares = self.shares(affine, np.indices(shape).reshape(3, -1)).reshape(-1, *shape)
+        protocol = rx.Protocol(TE=[0.01, 0.02]) if kind == "T2" else rx.Protocol(TR=[1.0, 5.0])
+        image = np.repeat(1000 * shares.sum(axis=0)[..., None], 2, axis=3)
+        noise = np.random.default_rng(seed).normal(0, 20, (2, *image.shape))
+        return rx.Series(np.hypot(image + noise[0], noise[1]), protocol, affine=affine)
+
+    def shares(self, affine, voxels, points=4):
+        along = (np.arange(points) + 0.5) / points - 0.5
+        shares = np.zeros((len(self.rack.tubes), voxels.shape[1]))
+        for offset in np.stack(np.meshgrid(along, along, along)).reshape(3, -1).T:
+            at = affine[:3, :3] @ (voxels + offset[:, None]) + affine[:3, 3:]
+            for share, (x, y, radius) in zip(shares, self.rack.tubes, strict=True):
+                share += (at[0] - x) ** 2 + (at[1] - y) ** 2 + at[2] ** 2 <= radius**2
+        return shares / points**3
+
+
 def found_shift(tubes):
     """In the plane of the scanner; None where it was not judged."""
     return None if tubes.shift_mm is None else tubes.shift_mm[:2]
@@ -75,6 +115,34 @@ class TestGrids:
             volume = abs(np.linalg.det(affine[:3, :3])) * at.shape[1]
             thick = min(16.0, abs(affine[2, :3]).dot(shape))
             assert volume > 0.25 * np.pi * RACK.tubes[i, 2] ** 2 * thick
+
+    @pytest.mark.parametrize("name", ["coarser", "finer", "thick", "tilted", "coronal"])
+    @pytest.mark.parametrize("shape", ["leaning", "spheres"])
+    def test_a_tube_whose_circle_changes_from_slice_to_slice(self, shape, name):
+        """Leaning by 3 voxels over 9 slices, or round along the normal, too."""
+        if shape == "leaning":
+            phantom = Leaning(regular(2, 2, 6.0, 2.0), np.array([0.9, 0.45]) / 8)
+        else:
+            phantom = Spheres(regular(2, 2, 9.0, 3.6))
+        series = phantom.scan(axial(72, 0.3, 9, 1.0 if shape == "leaning" else 0.6), "T2")
+        grid = {
+            "coarser": axial(50, 0.45, 6, 1.1),
+            "finer": axial(100, 0.2, 9, 0.9),
+            "thick": axial(50, 0.42, 1, 4.0),
+            "tilted": turned(axial(60, 0.35, 10, 1.0), 20, (1, 2)),
+            "coronal": coronal(60, 0.35, 50, 0.4),
+        }[name]
+        tubes = rx.find_tubes(series, count=4)
+        assert (tubes.labels != tubes.labels[..., 4:5]).any()
+        carried = tubes.on(phantom.scan(grid, "T1", seed=3), shift="ignore")
+        volumes = []
+        for number in carried.numbers:
+            shares = phantom.shares(grid[0], np.argwhere(carried.voxels(number)).T)
+            own = shares[shares.mean(axis=1).argmax()]
+            assert own.min() > 0.99
+            volumes.append(own.size * abs(np.linalg.det(grid[0][:3, :3])))
+        measured = tubes.mask.sum() / 4 * abs(np.linalg.det(series.affine[:3, :3]))
+        assert min(volumes) > 0.15 * measured
 
     def test_labels_by_hand_stay_on_their_own_voxels(self, fine, placed):
         tubes = rx.tubes_from_labels(placed.labels, FINE[0], placed.sheet, fine)

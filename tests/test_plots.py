@@ -14,11 +14,12 @@ from relaxometry import canvas, pictures, plots
 from relaxometry.agents import RelaxivityTable, relaxivity
 from relaxometry.contrast import measure_contrast
 from relaxometry.curvefit import fit_curve
+from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes
 from relaxometry.maps import ParameterMaps
 from relaxometry.series import Protocol, Series
 from relaxometry.simulate import tumour
-from relaxometry.tubes import Tubes, find_tubes, tubes_from_labels
+from relaxometry.tubes import Tubes, tubes_from_labels
 from relaxometry.tubetable import tube_table
 
 from . import handmade

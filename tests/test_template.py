@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.patches import Ellipse
 
 import relaxometry as rx
+from relaxometry.bids import write_series
+from relaxometry.cli import run
+from relaxometry.flags import FLAGS
+from relaxometry.nifti import read_labels
 from relaxometry.template import SHIPPED, Template, read_template
 
 # s; batch 1 at 1.5 T (Stupic et al., MRM 2021).
@@ -215,6 +221,133 @@ def test_spheres_that_do_not_show_are_placed_by_the_template_and_named():
     )
     assert "system phantom" in tubes.source
     assert "scale of 1.00" in tubes.source
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory):
+    """A study of a plate on which three spheres do not show, and its folder."""
+    series, _ = plate("T1", missing=(3, 8, 12), angle=30, mirrored=True)
+    folder = tmp_path_factory.mktemp("hidden")
+    write_series(series, folder / "t1")
+    (folder / "study.toml").write_text(
+        '[T1]\npath = "t1"\n[tubes]\ntemplate = "system-phantom-T1"\n'
+    )
+    return folder, rx.analyse(folder / "study.toml", progress=False)
+
+
+def test_a_flag_names_the_spheres_that_do_not_show(hidden):
+    _, result = hidden
+    flagged = ["T1_placed_by_template" in flags.split() for flags in result.tube_table["flags"]]
+    assert [n for n, one in enumerate(flagged, start=1) if one] == [3, 8, 12]
+    told = [w for w in result.warnings if "where the template says" in w]
+    assert [w.partition(":")[0] for w in told] == ["tube 3", "tube 8", "tube 12"]
+    assert not FLAGS["placed_by_template"].excludes
+
+
+def test_the_report_tells_of_spheres_that_do_not_show(hidden, tmp_path):
+    _, result = hidden
+    page = rx.report(result, tmp_path / "out").read_text(encoding="utf-8")
+    assert "dashed: not seen in the image, placed by the template" in page
+    written = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    flags = {tube["tube"]: tube["flags"] for tube in written["tubes"]}
+    assert "T1_placed_by_template" in flags[8]
+    assert "T1_placed_by_template" not in flags[7]
+
+
+def test_circles_of_spheres_that_do_not_show_are_dashed():
+    series, _ = plate("T1", missing=(3, 8, 12))
+    tubes = rx.find_tubes(series, template="system-phantom-T1")
+    circles = [p for p in tubes.plot(series).axes[0].patches if isinstance(p, Ellipse)]
+    dashed = [
+        n for n, c in zip(tubes.numbers, circles, strict=True) if c.get_linestyle() != "solid"
+    ]
+    assert dashed == [3, 8, 12]
+
+
+def test_a_sheet_may_leave_out_what_does_not_show():
+    series, _ = plate("T1", missing=(3, 8, 12))
+    sheet = pd.DataFrame({"tube": [8, 2], "agent": "A", "concentration_mM": [1, 2]})
+    tubes = rx.find_tubes(series, sheet, template="system-phantom-T1")
+    assert tubes.placed_by_template == (8,)
+
+
+# --- on the command line -------------------------------------------------------------------------
+
+
+class TestCommand:
+    def tubes(self, hidden, out, *more):
+        return run(["tubes", str(hidden[0] / "t1"), "-o", str(out), *map(str, more)])
+
+    def test_what_it_says_is_what_a_study_needs(self, hidden, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        more = ("--template", "system-phantom-T1", "--margin", "2.5")
+        assert self.tubes(hidden, "out", *more) == 0
+        told = capsys.readouterr().out
+        assert "note: tube 3, 8, 12: not seen in the image, placed by the template\n" in told
+        assert "11 of 14 seen" in told
+        assert "Fill in" not in told
+        tubes = re.search(r"Then in study.toml: \[tubes\] (.*)", told)[1]
+        reference = re.search(r"\[reference\] (.*), batch = … \(1, 2 or 2.5\)", told)[1]
+        assert "[study] temperature_C" in told
+        study = hidden[0] / "by_template.toml"
+        study.write_text(
+            '[study]\ntemperature_C = 20\nfield_T = 1.5\n[T1]\npath = "t1"\n'
+            f"[tubes]\n{tubes.replace(', ', chr(10))}\n[reference]\n{reference}\nbatch = 1\n"
+        )
+        result = rx.analyse(study, progress=False)
+        labels, _ = read_labels(tmp_path / "out" / "labels.nii.gz")
+        np.testing.assert_array_equal(result.tubes["T1"].labels, labels)
+        assert set(result.tube_table["agent"]) == {"NiCl2"}
+        sheet = pd.read_csv(tmp_path / "out" / "tubes.csv")
+        assert sheet["tube"].tolist() == list(range(1, 15))
+        assert sheet["agent"].isna().all()
+
+    def test_with_a_template_of_ones_own_there_is_a_sheet_to_fill_in(
+        self, hidden, tmp_path, capsys
+    ):
+        shipped = read_template("system-phantom-T1")
+        (tmp_path / "own.toml").write_text(
+            f'name = "ours"\nradius_mm = 7.5\npositions_mm = {shipped.positions.tolist()}\n'
+            f"[falling]\nT1 = {list(range(1, 15))}\n"
+        )
+        out = tmp_path / "out"
+        assert self.tubes(hidden, out, "--template", tmp_path / "own.toml") == 0
+        told = capsys.readouterr().out
+        assert "Fill in what is in each tube" in told
+        assert '[tubes] sheet = "…/tubes.csv", template = "…/own.toml"' in told
+        assert "[reference]" not in told
+        sheet = pd.read_csv(out / "tubes.csv").assign(agent="A", concentration_mM=1.0)
+        sheet.to_csv(tmp_path / "filled.csv", index=False)
+        again = ("--template", "system-phantom-T1", "--sheet", tmp_path / "filled.csv")
+        assert self.tubes(hidden, tmp_path / "again", *again) == 0
+        told = capsys.readouterr().out
+        assert '[tubes] sheet = "…/tubes.csv", template = "system-phantom-T1"' in told
+        assert (tmp_path / "again" / "tubes.csv").read_bytes() == (
+            tmp_path / "filled.csv"
+        ).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("more", "complaint"),
+        [
+            (["--order", "rows"], "both order and template; expected one way to place the tubes"),
+            (["--count", "14"], "both count and template"),
+            (["--grid", "1,2;3,4"], "both grid and template"),
+            (["--start-angle", "9"], "both start_angle and template"),
+            (["--labels", "a.nii"], "both labels and template"),
+            (["--rois", "a.zip"], "both rois and template"),
+            (["--circles", "a.csv"], "both circles and template"),
+            (["--margin", "9"], "9 mm leaves nothing of a tube"),
+            (["--template", "system-phantom"], "--template: 'system-phantom'; expected system-ph"),
+            (["--template", "none.toml"], "none.toml: no such file"),
+        ],
+    )
+    def test_what_contradicts_a_template(self, hidden, tmp_path, capsys, more, complaint):
+        out = tmp_path / "out"
+        assert self.tubes(hidden, out, "--template", "system-phantom-T1", *more) == 3
+        told = capsys.readouterr().err
+        assert complaint in told
+        assert told.count("\n") == 1
+        assert not out.exists()
 
 
 def test_fiducials_and_bright_spots_do_not_confuse():
