@@ -148,7 +148,7 @@ class Scene:
         if circle.sign == OUTWARD:
             outside = values[(distances > circle.radius + 1.5) & (distances < circle.radius + 3)]
             if outside.size:
-                leak = _BUBBLE * min(1.0, (LEAST_RADIUS / circle.radius) ** 2)
+                leak = _BUBBLE * min(1.0, (LEAST_RADIUS / circle.radius) ** 4)
                 least = max(least, leak * (float(np.median(outside)) - self.air))
         if not inside.size or np.median(inside) <= self.air + least:
             return False
@@ -264,7 +264,7 @@ def _air(image: Array, sigma: float, points: int) -> tuple[float, float, float]:
     expected = float(np.sqrt(2 * points)) * sigma
     bright = float(np.percentile(image, 99.5))
     dark = float(np.percentile(frame, 10))
-    if dark > max(4 * expected, 0.1 * bright):
+    if dark > max(2 * expected, 0.1 * bright):
         return expected, sigma, bright
     frame = frame[frame <= 3 * dark]
     air = float(np.median(frame))
