@@ -34,6 +34,7 @@ _LARGER = 0.2  # score that 8 voxels of radius are worth: a gap between tubes is
 _TOUCHING = 2.0  # voxels between circles, with their walls
 _LEAST_MEASURED = 2.4  # voxels: a blurred wall is measured short
 _OWN = 0.38  # score of the edges that are no other's: too many for a gap
+_STRAYS = 0.9  # voxels between an edge that was seen and the radius that fits the voxels
 _SURE = 0.5  # score of a circle that makes a container of the one around it
 _SMALL_SHARE = 0.5  # of the usual radius: what is smaller is no tube of the rack
 
@@ -103,7 +104,7 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
     circles = [
         one
         for one in circles
-        if (one.score >= _SURE and one.sign != EITHER) or not _is_bath(scene, one, circles)
+        if not _is_bath(scene, one, circles, one.score >= _SURE and one.sign != EITHER)
     ]
     return of_one_rack(circles), around
 
@@ -294,10 +295,17 @@ def _is_ghost(scene: Scene, circle: Circle) -> bool:
     return faint and scene.standing_out(circle) < _STANDS_CLEAR
 
 
-def _is_bath(scene: Scene, circle: Circle, circles: list[Circle]) -> bool:
-    """Whether a circle is what tubes leave over of the water around them."""
+def _is_bath(scene: Scene, circle: Circle, circles: list[Circle], trusted: bool = False) -> bool:
+    """Whether a circle is what tubes leave over of the water around them.
+
+    Of a trusted one only if neither its edges nor its reach are its own.
+    """
     others = [one for one in circles if one is not circle]
     own = scene.scored(circle._replace(radius=circle.rim), _unclaimed(scene, others)).score
+    if own < _CONFIRMED and circle.sign == INWARD and circle.radius - circle.rim > _STRAYS:
+        return True
+    if trusted:
+        return False
     if own < _CONFIRMED and scene.is_like_bath(circle, others):
         return True
     return own < _OWN and scene.is_open(circle, others)
