@@ -23,6 +23,7 @@ _DARK = 0.02  # of the brightest: ringing and ghosts in air
 _CLEAR = 3.0  # an edge rises so many sigma above the noise of the gradient
 _FAINT = 0.01  # of the steepest edges: ringing and ghosts
 _ALONG = 0.8  # cosine between an edge's direction and the radius it is to belong to
+_WALL = 1.2  # voxels, of a tube whose outside was seen; a bubble has none
 _GHOST = 0.06  # of the brightest
 _BUBBLE = 0.2  # of the bath's level: so much leaks into the smallest bubble
 _RUNS_ON = 0.25  # of the level: a bath between tubes is dimmed by their walls
@@ -130,7 +131,7 @@ class Scene:
 
     def is_tube(self, circle: Circle) -> bool:
         """Whether it has signal inside, and stands out against what lies around it."""
-        radius = circle.radius - (1.2 if circle.sign == OUTWARD else 0.0)
+        radius = circle.radius - (_WALL if circle.sign == OUTWARD else 0.0)
         one = circle._replace(radius=max(radius, LEAST_RADIUS - SLACK))
         return self.has_signal(one) and self.standing_out(one) >= _STANDS_OUT
 
@@ -148,7 +149,7 @@ class Scene:
         if circle.sign == OUTWARD:
             outside = values[(distances > circle.radius + 1.5) & (distances < circle.radius + 3)]
             if outside.size:
-                leak = _BUBBLE * min(1.0, (LEAST_RADIUS / circle.radius) ** 4)
+                leak = _BUBBLE * min(1.0, (LEAST_RADIUS / (circle.radius + _WALL)) ** 4)
                 least = max(least, leak * (float(np.median(outside)) - self.air))
         if not inside.size or np.median(inside) <= self.air + least:
             return False

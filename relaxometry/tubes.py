@@ -193,7 +193,9 @@ class Tubes:
         per_tube = np.unique(self.labels[self.mask], return_counts=True)[1]
         agents = sorted({a for a in self.sheet["agent"] if a})
         told = f": {', '.join(agents)}" if agents else ""
-        return f"Tubes: {len(self)}, {per_tube.min()} … {per_tube.max()} voxels each{told}"
+        low, high = per_tube.min(), per_tube.max()
+        voxels = f"{low} voxels" if low == high else f"{low} … {high} voxels"
+        return f"Tubes: {len(self)}, {voxels}{' each' if len(self) > 1 else ''}{told}"
 
     def _repr_html_(self) -> str:
         from html import escape
