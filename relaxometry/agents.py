@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .flags import flags_of
+from .flags import flags_of, tubes_in_words
 from .rates import points_of
 from .regression import Method, Relaxivity, fieller, no_line, relaxivity_fit, t95
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
@@ -225,19 +225,22 @@ def _usable(
 ) -> tuple[pd.DataFrame, list[LeftOut], list[str]]:
     """The points a line is drawn through, those left out, and what is to be said of both."""
     symbol, time = RELAXIVITY_OF[rate], TIME_OF[rate]
-    left_out, told, used = [], [], []
+    left_out, used = [], []
+    told: dict[tuple[str, str], list[Any]] = {}  # what became of tubes, and why: which
     for row in points.to_dict("records"):
         flags = [flag for flag in flags_of(time, row["flags"]) if flag.excludes]
         why = ", and ".join(f"{time} {flag.sentence}" for flag in flags)
         known = math.isfinite(row[rate])
         used.append(known and (keep_flagged or not flags))
         if known and flags and keep_flagged:
-            told.append(f"tube {row['tube']} kept in {symbol} although {why}")
+            told.setdefault((f"kept in {symbol} although", why), []).append(row["tube"])
         elif not used[-1]:
             codes = tuple(f"{time}_{flag.code}" for flag in flags)
             left_out.append(_left_out(row, rate, why or f"{rate} not determined", codes))
-            told.append(f"tube {row['tube']} left out of {symbol}: {left_out[-1].reason}")
-    return points[np.array(used, dtype=bool)], left_out, told
+            reason = (f"left out of {symbol}:", left_out[-1].reason)
+            told.setdefault(reason, []).append(row["tube"])
+    said = [f"{tubes_in_words(tubes)} {what} {why}" for (what, why), tubes in told.items()]
+    return points[np.array(used, dtype=bool)], left_out, said
 
 
 def _left_out(

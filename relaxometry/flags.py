@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
 
 #: Fewer voxels than this are few.
 FEW_VOXELS = 10
@@ -141,3 +144,23 @@ def in_words(code: str) -> str:
     """A code of the tube table, ``T2_short``, as a sentence."""
     quantity, _, kind = code.partition("_")
     return f"{quantity} {FLAGS[kind].sentence}"
+
+
+def tubes_in_words(tubes: Iterable[Any]) -> str:
+    """``tube 3``, ``tubes 2 and 5``, ``tubes 1 to 7``: as a sentence names them."""
+    names = list(dict.fromkeys(tubes))
+    whole = [one for one in names if isinstance(one, int | np.integer)]
+    if len(whole) < len(names):
+        parts = [str(one) for one in names]
+    else:
+        runs: list[list[int]] = []
+        for one in sorted(int(one) for one in whole):
+            if runs and one == runs[-1][-1] + 1:
+                runs[-1].append(one)
+            else:
+                runs.append([one])
+        parts = []
+        for run in runs:
+            parts += [f"{run[0]} to {run[-1]}"] if len(run) > 2 else [str(one) for one in run]
+    listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+    return f"{'tube' if len(names) == 1 else 'tubes'} {listed}"

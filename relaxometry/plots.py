@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from .agreement import bland_altman
 from .canvas import AGENT_COLOURS, ALARM, INK, STYLE, WIDTH, Picture, as_png, as_svg
 from .curvefit import CurveFit
+from .flags import tubes_in_words
 from .maps import Status
 from .pictures import parameter_map, tube_overlay
 from .series import SWEEPABLE, Protocol
@@ -261,12 +262,11 @@ def _hollow(
             fontsize=6.5,
             color=colour,
         )
-    said = [
-        f"tube {one.tube} left out: "
-        + ("sheet" if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes))
-        + (" (off the scale)" if one.rate > top else "")
-        for one in drawn.values()
-    ]
+    why: dict[str, list[Any]] = {}
+    for one in drawn.values():
+        codes = "sheet" if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes)
+        why.setdefault(codes + " (off the scale)" * int(one.rate > top), []).append(one.tube)
+    said = [f"{tubes_in_words(tubes)} left out: {reason}" for reason, tubes in why.items()]
     if len(said) > _REASONS:
         said = [*said[: _REASONS - 1], f"and {len(said) - _REASONS + 1} more"]
     ring: dict[str, Any] = {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .agents import RelaxivityTable, by_the_sheet
-from .flags import in_words
+from .flags import in_words, tubes_in_words
 from .series import Series
 from .settings import StudyFacts
 
@@ -22,16 +22,19 @@ def remarks(
     """Warnings, and quality checks that failed."""
     warnings: list[str] = []
     failures: list[str] = []
+    flagged: dict[str, list[int]] = {}
     for row in table.to_dict("records"):
         if row["exclude"]:
             warnings += [by_the_sheet(row)]
         else:
-            warnings += [f"tube {row['tube']}: {in_words(c)}" for c in str(row["flags"]).split()]
+            for code in str(row["flags"]).split():
+                flagged.setdefault(code, []).append(row["tube"])
             failures += [
                 f"tube {row['tube']}: {name} could not be determined"
                 for name in series
                 if not np.isfinite(row[f"{name}_s"])
             ]
+    warnings += [f"{tubes_in_words(tubes)}: {in_words(code)}" for code, tubes in flagged.items()]
     if lines is None and len(table):
         named = (table["agent"] != "") & (table["concentration_mM"] > 0)
         reason = "the sheet names no agent with a concentration above 0"
