@@ -21,6 +21,11 @@ from .tubes import Tubes, as_sheet, check_margin, painted, tubes_from_circles
 
 # A tube's wall blurs over one voxel and rings over the next: the region keeps clear of both.
 MARGIN_VOXELS, MARGIN_OF_RADIUS = 1.5, 0.15
+#: What is said where no order was asked for, and the tubes have none.
+NOT_IN_ROWS = (
+    "the tubes do not stand in rows, so they are numbered by height, from the top: compare the "
+    "numbers with the picture, or say the order"
+)
 
 
 def find_tubes(
@@ -46,9 +51,10 @@ def find_tubes(
         What is in the tubes; its number of rows is the number expected. Tube numbers follow the
         stated order, whatever the order of the rows.
     order : {"rows", "columns", "serpentine", "ring", "grid", "height"}, optional
-        As the picture is shown: by rows, left to right and top to bottom (the default); by columns,
-        top to bottom and left to right; by rows, every second one backwards; clockwise around a
-        ring; as `grid` says; or by height alone, for a rack without rows.
+        As the picture is shown: by rows, left to right and top to bottom; by columns, top to bottom
+        and left to right; by rows, every second one backwards; clockwise around a ring; as `grid`
+        says; or by height alone. By default by rows, and by height where there are none, which the
+        tubes' `notes` say.
     margin_mm : float, optional
         How far a region keeps from the wall; default the larger of 1.5 voxels and 0.15 radii.
     start_angle : float, optional
@@ -69,8 +75,8 @@ def find_tubes(
     Raises
     ------
     InputError
-        If none is found, another number than expected, or if they do not lie in that order; if
-        the template does not fit.
+        If none is found, another number than expected, or if they do not lie in the order asked
+        for; if the template does not fit.
     """
     if template is not None:
         said = (order, start_angle, grid, count)
@@ -81,6 +87,7 @@ def find_tubes(
                 expected="one of them: a template knows both",
             )
         return _by_template(series, template, as_sheet(sheet), margin_mm)
+    stated = order is not None or grid is not None
     order, start_angle, matrix = checked_order(order, start_angle, grid)
     if margin_mm is not None:
         check_margin(margin_mm)
@@ -101,7 +108,14 @@ def find_tubes(
     circles = np.nanmedian(paths, axis=1)
     # In mm; where they are counted from does not matter here.
     shown = shown_position(circles[:, :2], series.grid, series.affine)
-    places = in_order(shown, circles[:, 2], order, start_angle, matrix)
+    notes: tuple[str, ...] = ()
+    try:
+        places = in_order(shown, circles[:, 2], order, start_angle, matrix)
+    except InputError:
+        if stated:
+            raise
+        order, notes = "height", (NOT_IN_ROWS,)
+        places = in_order(shown, circles[:, 2], order)
     if matrix is not None:
         numbers = np.sort(matrix[matrix > 0]).tolist()
         table = empty_sheet(numbers) if table is None else table
@@ -127,6 +141,7 @@ def find_tubes(
         circles=circles,
         margin_mm=margin_mm,
         source=f"found in the image and numbered {how_numbered(order, start_angle)}",
+        notes=notes,
     ).seen_in(series)
 
 

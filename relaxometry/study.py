@@ -163,9 +163,11 @@ def analyse(
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     lines = _relaxivity(table, keep_flagged)
     warnings, failures = remarks(facts, series, table, lines)
-    noted = [
-        f"{name}: {note}" for name, one in maps.items() for note in (*tubes[name].notes, *one.notes)
-    ]
+    placed = tubes[on].notes if tubes else ()
+    noted = [*placed]
+    for name, fitted in maps.items():
+        moved = (note for note in tubes[name].notes if note not in placed)
+        noted += [f"{name}: {note}" for note in (*moved, *fitted.notes)]
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),

@@ -97,7 +97,13 @@ def next_steps(tubes: Tubes, settings: TubeSettings, folder: Path) -> list[str]:
     study = "Then in study.toml: [tubes] "
     if tubes.alignment is None:
         way = way_back(tubes)
-        return [look, fill, f'{study}sheet = "…/tubes.csv", {way.partition(".")[0]} = "…/{way}"']
+        notes = [f"note: {note}" for note in tubes.notes]
+        return [
+            *notes,
+            look,
+            fill,
+            f'{study}sheet = "…/tubes.csv", {way.partition(".")[0]} = "…/{way}"',
+        ]
     template = settings.template
     own = isinstance(template, Path)
     way = f'template = "{f"…/{template.name}" if isinstance(template, Path) else template}"'

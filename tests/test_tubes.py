@@ -33,12 +33,12 @@ class TestLabels:
         assert len(tubes) == 2
         np.testing.assert_array_equal(tubes.voxels(7), self.labels == 7)
         np.testing.assert_array_equal(tubes.mask, self.labels > 0)
-        assert repr(tubes) == "Tubes: 2, 4 … 4 voxels each"
+        assert repr(tubes) == "Tubes: 2, 4 voxels each"
 
     def test_the_sheet_keeps_its_order(self):
         tubes = rx.tubes_from_labels(self.labels, np.eye(4), sheet_of([7, 2], agent=["A", "B"]))
         assert tubes.numbers == [7, 2]
-        assert repr(tubes) == "Tubes: 2, 4 … 4 voxels each: A, B"
+        assert repr(tubes) == "Tubes: 2, 4 voxels each: A, B"
         other = tubes.with_sheet(sheet_of([2, 7], agent=["D", "C"]))
         assert list(other.sheet["agent"]) == ["D", "C"]
         assert list(tubes.sheet["agent"]) == ["A", "B"]
@@ -71,7 +71,7 @@ class TestLabels:
         pandas = rx.tubes_from_labels(self.labels, np.eye(4), pd.read_csv(file))
         pd.testing.assert_frame_equal(ours.sheet, pandas.sheet)
         assert list(ours.sheet["exclude"]) == [False, True]
-        assert repr(pandas) == "Tubes: 2, 4 … 4 voxels each: C3"
+        assert repr(pandas) == "Tubes: 2, 4 voxels each: C3"
         with pytest.raises(rx.InputError, match="no column tube"):
             rx.tubes_from_labels(self.labels, np.eye(4), pd.DataFrame({"agent": ["C3"]}))
 
