@@ -20,7 +20,7 @@ from .flags import FEW_VOXELS, FLAGS
 from .maps import Status, determined
 from .models import SignalModel
 from .noise import rician_mean
-from .series import Protocol
+from .series import Protocol, echo_numbers
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,7 @@ _FIRST_LOW, _ALTERNATE = 0.02, 0.01  # share of the curve, of the first echo and
 _ECHO_SURE = 5.0  # standard errors of these
 _CLEAR = 5.0  # times the noise: its floor lifts what is above by less than 2 %
 _UNEVEN = 0.2  # SD of the signal between voxels, beyond noise and a plane
+_BESIDE = 0.1  # of the voxels without signal
 _GRADIENT = 0.1  # share of T, from one end of the tube to the other
 _SPREAD, _FAR = 0.05, 1.5  # SD of T between voxels: beyond the noise, and over that of the noise
 _HOLE_SHARE, _HOLE_VOXELS, _HOLE_SURE = 0.05, 3, 4.0
@@ -58,8 +59,6 @@ class Evidence:
     rsquared : float
     signal, curve : ndarray (n,)
         The mean signal, and what was fitted to it.
-    number : ndarray of int (n,)
-        Which point of the series each is, from 0.
     voxels : ndarray (V, n)
     index : ndarray of int (V, 3)
         Where each voxel lies on the grid.
@@ -80,7 +79,6 @@ class Evidence:
     rsquared: float
     signal: Array
     curve: Array
-    number: NDArray[np.intp]
     voxels: Array
     index: NDArray[np.intp]
     size: tuple[float, float, float]
@@ -340,10 +338,11 @@ def _echoes(tube: Evidence) -> tuple[bool, bool]:
         return False, False
     # Echoes near the noise are lifted by its floor.
     clear = tube.curve > _CLEAR * max(tube.noise, tube.plateau)
-    if clear.sum() < len(tube.amplitudes) + 5:
+    train = echo_numbers(tube.protocol.times)
+    if train is None or clear.sum() < len(tube.amplitudes) + 5:
         return False, False
-    curve, number = tube.curve[clear], tube.number[clear]
-    first = np.where(number == number[0], curve, 0.0)
+    curve, number = tube.curve[clear], train[clear]
+    first = np.where(number == 1, curve, 0.0)
     design = np.column_stack([first, curve * (-1.0) ** number, tube.slopes[clear]])
     inverse = np.linalg.pinv(design)[:2]
     share = inverse @ tube.signal[clear]
@@ -354,21 +353,31 @@ def _echoes(tube: Evidence) -> tuple[bool, bool]:
 
 
 def _uneven(tube: Evidence) -> bool:
-    if not (tube.shown and len(tube.voxels) > 6 and tube.noise > 0):
+    if not (tube.shown and tube.noise > 0):
         return False
-    noise = np.full(len(tube.voxels), tube.strength_noise)
-    plane = plane_of(tube, tube.strength, noise, tube.index * np.array(tube.size))
+    # What is empty is a bubble, unless it is much: then the region lies beside its tube.
+    filled = tube.filled if _holes_show(tube) else np.ones(len(tube.voxels), dtype=bool)
+    if 1 - filled.mean() > _BESIDE:
+        return True
+    if filled.sum() <= 6:
+        return False
+    noise = np.full(int(filled.sum()), tube.strength_noise)
+    places = tube.index[filled] * np.array(tube.size)
+    plane = plane_of(tube, tube.strength[filled], noise, places)
     variance = float((plane.left**2).sum()) / plane.dof
     chance = by_chance(variance / noise[0] ** 2, plane.dof / tube.alike, tube.freedom)
     return bool(variance - noise[0] ** 2 > _UNEVEN**2 and chance < _SURE)
 
 
+def _holes_show(tube: Evidence) -> bool:
+    """Whether a hole could be told from noise."""
+    usual = float(np.percentile(tube.strength, 75))
+    return _HALF * usual >= _HOLE_SURE * tube.strength_noise
+
+
 def _bubble(tube: Evidence) -> bool:
-    if not (tube.shown and tube.noise > 0):
+    if not (tube.shown and tube.noise > 0 and _holes_show(tube)):
         return False
-    usual = np.percentile(tube.strength, 75)
-    if _HALF * usual < _HOLE_SURE * tube.strength_noise:
-        return False  # a hole could not be told from noise
     from scipy.ndimage import label
 
     holes = tube.index[~tube.filled]

@@ -24,6 +24,8 @@ _SLAB = 1 << 24  # bytes of the signal worked on at once, where the whole may no
 
 Sequence_ = Literal["SE", "GE"]
 
+_OFF_BEAT, _IN_TRAIN = 0.1, 0.7  # of the spacing; of a train's echoes that are there
+
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Protocol(Shown):
@@ -336,3 +338,19 @@ class Series:
 
         size = " × ".join(f"{v:.3g}" for v in voxel_size(self.affine))
         return f"<b>{escape(repr(self))}</b><br>voxel {size} mm"
+
+
+def echo_numbers(TE: NDArray[np.float64]) -> NDArray[np.intp] | None:
+    """Which echo of a train each echo time is, from 1; None where they are those of no train.
+
+    Times of single echoes, taken one by one, have no odd and even.
+    """
+    spacing = float(np.diff(TE).min()) if len(TE) > 1 else 0.0
+    if spacing <= 0:
+        return None
+    steps = (TE - TE[0]) / spacing
+    number = np.rint(steps).astype(np.intp)
+    if np.abs(steps - number).max() > _OFF_BEAT or len(TE) < _IN_TRAIN * (number[-1] + 1):
+        return None
+    first: int = max(1, round(float(TE[0]) / spacing))
+    return np.asarray(number + first)

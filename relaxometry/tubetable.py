@@ -104,7 +104,6 @@ def _evidence(series: Series, fit: CurveFit, inside: NDArray[np.bool_], seen: bo
         rsquared=fit.rsquared,
         signal=fit.signal[number],
         curve=curve[number],
-        number=number,
         voxels=series.signal[inside].astype(np.float64)[:, number],
         index=np.argwhere(inside),
         size=voxel_size(series.affine),

@@ -82,7 +82,7 @@ def share(table, code):
     return np.mean([code in flags.split() for flags in table["flags"]])
 
 
-def decays(signals, snr=100.0, voxels=40, seed=0):
+def decays(signals, snr=100.0, voxels=40, seed=0, protocol=None):
     """A table of tubes whose noise-free signals (tubes, 16) are given, with Rician noise."""
     rng = np.random.default_rng(seed)
     signals = np.repeat(np.asarray(signals, dtype=float), voxels, axis=0)
@@ -91,7 +91,7 @@ def decays(signals, snr=100.0, voxels=40, seed=0):
         signals + rng.normal(0, sigma, signals.shape), rng.normal(0, sigma, signals.shape)
     )
     labels = np.repeat(np.arange(len(signals) // voxels) + 1, voxels)[:, None, None]
-    return table_of(rx.Series(noisy[:, None, None], ECHOES), labels)
+    return table_of(rx.Series(noisy[:, None, None], protocol or ECHOES), labels)
 
 
 # --- what can be wrong with a tube ---------------------------------------------------------------
@@ -284,6 +284,25 @@ class TestEach:
         clean = np.exp(-ECHOES.TE / 0.08)
         table = decays([clean, clean * (1 + 0.03 * (-1.0) ** np.arange(16))] * 5)
         assert [f.split() for f in table["flags"]] == [[], ["T2_zigzag"]] * 5
+
+    @pytest.mark.parametrize("left_out", [(4,), (2, 5), (7,)])
+    def test_odd_and_even_where_echoes_are_left_out(self, left_out):
+        clean = np.exp(-ECHOES.TE / 0.08)
+        odd = clean * (1 + 0.03 * (-1.0) ** np.arange(16))
+        kept = [i for i in range(16) if i + 1 not in left_out]
+        table = decays([clean[kept], odd[kept]] * 3, protocol=ECHOES.take(kept))
+        assert [f.split() for f in table["flags"]] == [[], ["T2_zigzag"]] * 3
+
+    def test_single_echoes_have_no_odd_and_even(self):
+        TE = 0.01 * np.array([1, 2, 3, 5, 8, 12, 20, 32])
+        odd = np.exp(-TE / 0.08) * (1 + 0.03 * (-1.0) ** np.arange(8))
+        table = decays([odd] * 3, protocol=rx.Protocol(TE=TE, TR=3.0))
+        assert share(table, "T2_zigzag") == share(table, "T2_first_echo") == 0
+
+    @pytest.mark.parametrize("empty", [0.06, 0.08])
+    def test_a_small_bubble_excludes_nothing(self, empty):
+        table = tubes_of("t2", 50, 100, 20, 6, T=0.08, change=hole(empty))
+        assert set(table["flags"]) == {"T2_bubble"}
 
     def test_what_is_tiny_is_no_matter_however_sure(self):
         """0.5 % of the first echo, ±0.3 % from echo to echo, at an SNR of 5000."""
