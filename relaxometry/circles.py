@@ -57,7 +57,7 @@ def find_circles(image: NDArray[Any], dx: float = 1.0, dy: float = 1.0, points: 
         x, y of the centre and the inner radius, in mm from the centre of the first voxel.
     """
     picture, step = square_voxels(image, dx, dy)
-    tubes, _ = search(picture, points)
+    tubes = of_one_rack(search(picture, points)[0])
     return step * np.array([one[:3] for one in tubes]).reshape(-1, 3)
 
 
@@ -106,7 +106,7 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
         for one in circles
         if not _is_bath(scene, one, circles, one.score >= _SURE and one.sign != EITHER)
     ]
-    return of_one_rack(circles), around
+    return circles, around
 
 
 # --- candidates and their choice ----------------------------------------------------------------

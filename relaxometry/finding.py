@@ -92,7 +92,7 @@ def find_tubes(
     if margin_mm is not None:
         check_margin(margin_mm)
     dx, dy, _ = voxel_size(series.affine)
-    paths = find_in_stack(series.root_sum_of_squares(), dx, dy, series.signal.shape[-1])
+    paths, small = find_in_stack(series.root_sum_of_squares(), dx, dy, series.signal.shape[-1])
     table = as_sheet(sheet)
     table = None if table is None else checked_sheet(table)
     told = [] if table is None else [(len(table), "listed in the sheet")]
@@ -100,7 +100,9 @@ def find_tubes(
     others = [f", {n} {what}" for n, what in told if n != len(paths)]
     if not len(paths) or others:
         raise InputError(
-            f"{len(paths)} tubes found in the image" + "".join(others),
+            f"{len(paths)} tubes found in the image"
+            + (f" and {small} less than half as wide" if small else "")
+            + "".join(others),
             expected="round tubes, each at least 6 voxels across",
             hint="give their places with circles = [[x, y, radius], …], a label image or ImageJ "
             "ROIs",
@@ -108,13 +110,13 @@ def find_tubes(
     circles = np.nanmedian(paths, axis=1)
     # In mm; where they are counted from does not matter here.
     shown = shown_position(circles[:, :2], series.grid, series.affine)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (f"left out, less than half as wide as most: {small}",) * bool(small)
     try:
         places = in_order(shown, circles[:, 2], order, start_angle, matrix)
     except InputError:
         if stated:
             raise
-        order, notes = "height", (NOT_IN_ROWS,)
+        order, notes = "height", (*notes, NOT_IN_ROWS)
         places = in_order(shown, circles[:, 2], order)
     if matrix is not None:
         numbers = np.sort(matrix[matrix > 0]).tolist()

@@ -41,7 +41,7 @@ class _Track:
         return Circle(float(x), float(y), float(radius), INWARD)
 
 
-def find_in_stack(stack: NDArray[Any], dx: float, dy: float, points: int = 1) -> Array:
+def find_in_stack(stack: NDArray[Any], dx: float, dy: float, points: int = 1) -> tuple[Array, int]:
     """Round tubes in a stack of slices, each followed from its first slice to its last.
 
     Parameters
@@ -58,6 +58,8 @@ def find_in_stack(stack: NDArray[Any], dx: float, dy: float, points: int = 1) ->
     ndarray (tubes, z, 3)
         x, y of the centre and the radius in every slice, in mm from the centre of the first voxel;
         NaN where the tube is not. Tubes may lean; a sphere's radius changes from slice to slice.
+    int
+        How many more were left out, less than half as wide as most: wells, ports, fiducials.
     """
     slices = stack.shape[2]
     slabs = np.array_split(np.arange(slices), min(slices, _SLABS))
@@ -73,7 +75,7 @@ def find_in_stack(stack: NDArray[Any], dx: float, dy: float, points: int = 1) ->
     paths = [_path(track, slabs) * step for track in tracks if track.typical in rack]
     for path in paths:
         _ended(path, stack, dx, dy)
-    return np.array(paths).reshape(-1, slices, 3)
+    return np.array(paths).reshape(-1, slices, 3), len(tracks) - len(paths)
 
 
 def _contains(track: _Track, other: _Track) -> bool:

@@ -204,6 +204,7 @@ class Tubes:
 
 
 def as_sheet(sheet: pd.DataFrame | str | Path | None) -> pd.DataFrame | None:
+    """A sheet as a table, read if it is a file; None where there is none."""
     return read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
 
 
@@ -338,6 +339,7 @@ def tubes_from_circles(
 
 
 def check_margin(margin_mm: float) -> None:
+    """Raise `InputError` unless a margin is 0 mm or more."""
     if not 0 <= margin_mm < np.inf:
         raise InputError(f"{margin_mm:g} mm", field="margin_mm", expected="0 or more")
 

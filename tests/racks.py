@@ -142,8 +142,8 @@ def _rack(rng, grid, tubes, outer, apart):
 
 def _ring(rng, grid, tubes, outer, apart):
     reach = max(apart / (2 * np.sin(np.pi / max(tubes, 2))), 2.5 * outer)
-    # Clear of the top, so that there is no doubt which tube is the first.
-    angles = 2 * np.pi * (np.arange(tubes) + rng.uniform(0.2, 0.7)) / tubes
+    # The last tube is far enough from the top for no doubt which is the first.
+    angles = 2 * np.pi * (np.arange(tubes) + rng.uniform(0.05, 0.55)) / tubes
     return grid / 2 + reach * np.column_stack([np.sin(angles), -np.cos(angles)])
 
 

@@ -138,7 +138,12 @@ def test_a_region_keeps_clear_of_the_wall():
 def test_small_round_things_beside_the_rack_are_left_out():
     wells = [(60.0 + 9 * i, 80.0, 3.1) for i in range(3)]
     image = painted([*PLACES, *wells])[..., None, None] * [1.0, 0.8, 0.6]
-    assert_placed(rx.find_tubes(series_of(image, [0.01, 0.02, 0.03])), PLACES)
+    scan = series_of(image, [0.01, 0.02, 0.03])
+    tubes = rx.find_tubes(scan)
+    assert_placed(tubes, PLACES)
+    assert tubes.notes == ("left out, less than half as wide as most: 3",)
+    with pytest.raises(rx.InputError, match="4 tubes found in the image and 3 less than half as w"):
+        rx.find_tubes(scan, count=7)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0], ids=["air", "water"])
