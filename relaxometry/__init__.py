@@ -40,6 +40,7 @@ _HOMES = {
     "read_all": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
+    "read_labels": "nifti",
     "ReferenceComparison": "bias",
     "Relaxivity": "regression",
     "relaxivity": "agents",
@@ -100,6 +101,7 @@ __all__ = [
     "read",
     "read_B1",
     "read_all",
+    "read_labels",
     "read_map",
     "reference",
     "relaxivity",
@@ -166,6 +168,7 @@ if TYPE_CHECKING:
     from .maps import Status as Status
     from .models import MODELS as MODELS
     from .models import SignalModel as SignalModel
+    from .nifti import read_labels as read_labels
     from .parametric import write_parametric_maps as write_parametric_maps
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit

@@ -199,14 +199,16 @@ def relaxivity(
         name = f"{agent} {condition}".strip()
         levels = max(levels, points.loc[own | shared, "concentration_mM"].nunique())
         fits: dict[str, Relaxivity] = {}
+        kept: list[str] = []
         for rate in rates:
             symbol = RELAXIVITY_OF[rate]
             used, gone, told = _usable(points[own | shared], rate, keep_flagged)
             line = fits[symbol] = _agent_line(used, rate, method)
+            kept += [f"{symbol}: with {text}" for text in _kept(used, rate)]
             warnings += [f"{name}: {text}" for text in (*told, *_doubts(line, used, rate))]
             left_out += [replace(one, agent=agent, condition=condition) for one in gone]
         lines[agent, condition] = fits
-        rows.append(_row(agent, condition, fits, left_out))
+        rows.append(_row(agent, condition, fits, left_out, kept))
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
     if levels < 2:  # a table that no measurement could make a line of
@@ -241,6 +243,15 @@ def _usable(
             told.setdefault(reason, []).append(row["tube"])
     said = [f"{tubes_in_words(tubes)} {what} {why}" for (what, why), tubes in told.items()]
     return points[np.array(used, dtype=bool)], left_out, said
+
+
+def _kept(used: pd.DataFrame, rate: str) -> Iterator[str]:
+    """Tubes on a line whose flags would exclude them: they were asked to be kept."""
+    time = TIME_OF[rate]
+    for row in used.to_dict("records"):
+        codes = [f"{time}_{flag.code}" for flag in flags_of(time, row["flags"]) if flag.excludes]
+        if codes:
+            yield f"tube {row['tube']} ({', '.join(codes)})"
 
 
 def _left_out(
@@ -301,7 +312,11 @@ def _agent_line(points: pd.DataFrame, rate: str, method: Method) -> Relaxivity:
 
 
 def _row(
-    agent: str, condition: str, fits: Mapping[str, Relaxivity], left_out: Iterable[LeftOut]
+    agent: str,
+    condition: str,
+    fits: Mapping[str, Relaxivity],
+    left_out: Iterable[LeftOut],
+    kept: Iterable[str],
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "agent": agent,
@@ -326,6 +341,7 @@ def _row(
             for one in left_out
             if (one.agent, one.condition, one.symbol) == (agent, condition, symbol) and one.codes
         ]
+    flags += kept
     ratio, low, high, label = math.nan, math.nan, math.nan, "not determined"
     if len(fits) == 2:
         r1, r2 = fits["r1"].r, fits["r2"].r

@@ -35,6 +35,7 @@ _TOUCHING = 2.0  # voxels between circles, with their walls
 _LEAST_MEASURED = 2.4  # voxels: a blurred wall is measured short
 _OWN = 0.38  # score of the edges that are no other's: too many for a gap
 _STRAYS = 0.9  # voxels between an edge that was seen and the radius that fits the voxels
+_GHOST_OFF, _GHOST_LEVEL = 1.0, 0.15  # voxels; of the level of what it is a ghost of
 _SURE = 0.5  # score of a circle that makes a container of the one around it
 _SMALL_SHARE = 0.5  # of the usual radius: what is smaller is no tube of the rack
 
@@ -100,7 +101,7 @@ def search(image: Array, points: int = 1) -> tuple[list[Circle], list[Circle]]:
     around = [measured(scene, one, []) for one in around]
     scene = Scene.of(image, points)
     circles = [one for one in circles if one.radius > _LEAST_MEASURED]
-    circles = [one for one in circles if not _is_ghost(scene, one)]
+    circles = [one for one in circles if not _is_ghost(scene, one, circles)]
     circles = [
         one
         for one in circles
@@ -289,10 +290,23 @@ def _is_gap(circle: Circle, others: list[Circle]) -> bool:
     return len(around) >= 3
 
 
-def _is_ghost(scene: Scene, circle: Circle) -> bool:
-    """Whether a circle is hardly brighter than air, has few edges, and is not closed."""
-    faint = scene.is_faint(circle) and circle.score < _SURE
-    return faint and scene.standing_out(circle) < _STANDS_CLEAR
+def _is_ghost(scene: Scene, circle: Circle, circles: list[Circle]) -> bool:
+    """Whether a circle is hardly brighter than air, has few edges, and is not closed.
+
+    Or it is a far brighter one's image half the field of view away, as where odd and even lines of
+    k-space differ.
+    """
+    if scene.is_faint(circle) and circle.score < _SURE:
+        return scene.standing_out(circle) < _STANDS_CLEAR
+    level = scene.level(circle)
+    for one in circles:
+        aside = [abs(one.x - circle.x), abs(one.y - circle.y)]
+        for axis, half in enumerate(n / 2 for n in scene.image.shape):
+            if abs(aside[axis] - half) < _GHOST_OFF and aside[1 - axis] < _GHOST_OFF:
+                alike = abs(one.radius - circle.radius) < _GHOST_OFF
+                if alike and level < _GHOST_LEVEL * scene.level(one):
+                    return True
+    return False
 
 
 def _is_bath(scene: Scene, circle: Circle, circles: list[Circle], trusted: bool = False) -> bool:

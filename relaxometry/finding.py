@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .alignment import align
 from .errors import InputError
@@ -97,20 +98,24 @@ def find_tubes(
     table = None if table is None else checked_sheet(table)
     told = [] if table is None else [(len(table), "listed in the sheet")]
     told += [] if count is None else [(count, "expected")]
+    cut = _is_cut(paths, series)
+    paths = paths[~cut]
     others = [f", {n} {what}" for n, what in told if n != len(paths)]
     if not len(paths) or others:
         raise InputError(
             f"{len(paths)} tubes found in the image"
             + (f" and {small} less than half as wide" if small else "")
+            + (f" and {cut.sum()} cut by its edge" if cut.any() else "")
             + "".join(others),
             expected="round tubes, each at least 6 voxels across",
-            hint="give their places with circles = [[x, y, radius], …], a label image or ImageJ "
-            "ROIs",
+            hint="see what is found without a number or a sheet (relaxometry tubes), and give the "
+            "places by hand: circles = [[x, y, radius], …], a label image or ImageJ ROIs",
         )
     circles = np.nanmedian(paths, axis=1)
     # In mm; where they are counted from does not matter here.
     shown = shown_position(circles[:, :2], series.grid, series.affine)
-    notes: tuple[str, ...] = (f"left out, less than half as wide as most: {small}",) * bool(small)
+    left_out = {"less than half as wide as most": small, "cut by the edge of the image": cut.sum()}
+    notes = tuple(f"left out, {why}: {n}" for why, n in left_out.items() if n)
     try:
         places = in_order(shown, circles[:, 2], order, start_angle, matrix)
     except InputError:
@@ -145,6 +150,16 @@ def find_tubes(
         source=f"found in the image and numbered {how_numbered(order, start_angle)}",
         notes=notes,
     ).seen_in(series)
+
+
+def _is_cut(paths: NDArray[np.float64], series: Series) -> NDArray[np.bool_]:
+    """Which tubes (tubes, z, 3) reach over the edge of the image."""
+    dx, dy, _ = voxel_size(series.affine)
+    nx, ny, _ = series.grid
+    x, y, radius = np.moveaxis(paths, -1, 0)
+    room = np.minimum.reduce([x + dx, y + dy, nx * dx - x, ny * dy - y])
+    cut: NDArray[np.bool_] = (room < radius).any(axis=1)
+    return cut
 
 
 def _margin(margin_mm: float | None, radius: float, voxel: float) -> float:

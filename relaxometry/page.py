@@ -6,7 +6,7 @@ import base64
 import math
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +160,7 @@ def _relaxivity(result: StudyResult) -> Iterator[Row]:
             "ratio": f"{ratio:.4g}" if math.isfinite(ratio) else "–",
             "ratio_ci": _interval(row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]),
             "class": row["class"],
-            "n": row["n_points"],
+            "n": " / ".join(dict.fromkeys(str(line.n) for line in lines.values())),
             "method": row["method"],
             "flags": [flag for flag in str(row["flags"]).split("; ") if flag],
         }
@@ -221,7 +221,7 @@ def _tubes(result: StudyResult) -> Iterator[Row]:
         yield {
             **{name: row[name] for name in _tube_columns(result)},
             "concentration": f"{c:g}" if np.isfinite(c) else "–",
-            "n_voxels": row["n_voxels"],
+            "n_voxels": " / ".join(dict.fromkeys(_counts(row, result.maps))),
             "measured": [
                 {"text": text, "gone": RELAXIVITY_OF.get(RATE_OF[time]) in gone}
                 for time in result.maps
@@ -230,6 +230,11 @@ def _tubes(result: StudyResult) -> Iterator[Row]:
             "remarks": remarks,
             "excluded": row["exclude"],
         }
+
+
+def _counts(row: Mapping[Any, Any], maps: Iterable[str]) -> list[str]:
+    """How many voxels a tube has on the grid of each series."""
+    return [str(row[f"{time}_n_voxels"]) for time in maps]
 
 
 def _measured(row: Mapping[Any, Any], time: str, rate: str) -> tuple[str, str, str]:
@@ -376,11 +381,17 @@ def _fit_sentences(result: StudyResult) -> Iterator[str]:
     )
     for tubes in list(result.tubes.values())[:1]:
         how = {"labels": "taken from a label image", "circles": "given as circles"}
-        counts = result.tube_table["n_voxels"]
+        table = result.tube_table
+        counts = " and ".join(
+            dict.fromkeys(
+                f"{own.min()} to {own.max()}" if own.min() < own.max() else f"{own.min()}"
+                for own in (table[f"{time}_n_voxels"] for time in result.maps)
+            )
+        )
         margin = f", keeping {tubes.margin_mm:.2g} mm from the wall" if tubes.margin_mm else ""
         yield (
             f"The {len(tubes)} tubes were {how.get(tubes.source, tubes.source)}{margin} "
-            f"({counts.min()} to {counts.max()} voxels each); the fit of a tube's mean signal is "
+            f"({counts} voxels each); the fit of a tube's mean signal is "
             "its value, and the SD is that between its voxels."
         )
 

@@ -238,11 +238,11 @@ def _hollow(
     drawn: dict[Any, LeftOut] = {}
     for one in left_out:
         key = (one.agent, one.condition)
-        if key not in looks or one.tube in drawn or not math.isfinite(one.rate):
+        if key not in looks or one.tube in drawn:
             continue  # a blank may be left out of several lines
         drawn[one.tube] = one
-        if one.rate > top:
-            continue  # it would press all others flat
+        if not one.rate <= top:
+            continue  # no value, or one that would press all others flat
         colour, marker, _ = looks[key]
         ax.plot(
             one.concentration_mM,
@@ -265,6 +265,7 @@ def _hollow(
     why: dict[str, list[Any]] = {}
     for one in drawn.values():
         codes = "sheet" if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes)
+        codes = codes or "not determined"
         why.setdefault(codes + " (off the scale)" * int(one.rate > top), []).append(one.tube)
     said = [f"{tubes_in_words(tubes)} left out: {reason}" for reason, tubes in why.items()]
     if len(said) > _REASONS:

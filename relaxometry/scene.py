@@ -27,7 +27,7 @@ _WALL = 1.2  # voxels, of a tube whose outside was seen; a bubble has none
 _GHOST = 0.06  # of the brightest
 _BUBBLE = 0.2  # of the bath's level: so much leaks into the smallest bubble
 _RUNS_ON = 0.25  # of the level: a bath between tubes is dimmed by their walls
-_UNEVEN = 0.4  # of the voxels inside, far from their median: not one thing
+_UNEVEN = 0.5  # of the voxels inside, far from their median: not one thing
 _NEARBY = 25.0  # voxels in which shading matters little
 _STANDS_OUT = 0.8  # share of the directions in which a tube must
 
@@ -157,11 +157,15 @@ class Scene:
         uneven = np.abs(inside - level) > max(3 * self.sigma, _RUNS_ON * abs(level - self.air))
         return bool(uneven.mean() < _UNEVEN)
 
-    def is_faint(self, circle: Circle) -> bool:
-        """Whether the inside is no brighter than ghosts may be."""
+    def level(self, circle: Circle) -> float:
+        """Median inside, above air."""
         values, offsets = self.around(circle, 0.0)
         inside = values[np.hypot(*offsets.T) <= 0.7 * circle.radius]
-        return bool(np.median(inside) < self.air + _GHOST * (self.bright - self.air))
+        return float(np.median(inside)) - self.air if inside.size else 0.0
+
+    def is_faint(self, circle: Circle) -> bool:
+        """Whether the inside is no brighter than ghosts may be."""
+        return self.level(circle) < _GHOST * (self.bright - self.air)
 
     def standing_out(self, circle: Circle) -> float:
         """Share of directions in which the level just outside differs from that inside."""

@@ -19,7 +19,7 @@ _CIRCLE: dict[Literal["mm", "voxels"], tuple[str, str, str]] = {
     "mm": ("x_mm", "y_mm", "radius_mm"),
     "voxels": ("x_voxel", "y_voxel", "radius_voxels"),
 }
-_YES, _NO = ("yes", "true", "1", "1.0", "x"), ("", "no", "false", "0", "0.0")
+_YES, _NO = ("yes", "y", "true", "1", "1.0", "x"), ("", "no", "n", "false", "0", "0.0")
 
 
 def empty_sheet(tubes: Iterable[int]) -> pd.DataFrame:
@@ -145,6 +145,7 @@ def read_circles(path: str | Path, unit: Literal["mm", "voxels"] | None = None) 
             [_number(row[column], f"{column} of tube {row['tube']}") for column in columns]
             for row in table.to_dict("records")
         ]
+        _check_same_place(table)
         margins = set(table["margin_mm"]) if "margin_mm" in table else {""}
         if len(margins) > 1:
             raise InputError("not the same for all tubes", field="margin_mm", expected="one number")
@@ -153,6 +154,30 @@ def read_circles(path: str | Path, unit: Literal["mm", "voxels"] | None = None) 
     except InputError as error:
         raise error.at(path) from None
     return CircleList(tubes, np.array(circles), unit, margin_mm)
+
+
+def _check_same_place(table: pd.DataFrame) -> None:
+    """Raise `InputError` where places in mm and in voxels are not the same, as after an edit."""
+    for axis in ("x", "y"):
+        if not {f"{axis}_mm", f"{axis}_voxel"} <= set(table):
+            continue
+        rows = [row for row in table.to_dict("records") if row[f"{axis}_voxel"]]
+        mm, voxels = (
+            np.array([_number(row[key], f"{key} of tube {row['tube']}") for row in rows])
+            for key in (f"{axis}_mm", f"{axis}_voxel")
+        )
+        far = int(np.argmax(np.abs(voxels))) if len(rows) else 0
+        if not len(rows) or voxels[far] == 0:
+            continue
+        # One voxel size for all; both columns are written to some digits only.
+        odd = np.abs(mm * voxels[far] - voxels * mm[far]) > 0.02 * np.abs(mm[far])
+        if odd.any():
+            tube = rows[int(np.argmax(odd))]["tube"]
+            raise InputError(
+                "mm and voxels say different places",
+                field=f"{axis}_mm and {axis}_voxel of tube {tube}",
+                expected="one of the two edited and the other column deleted, or both alike",
+            )
 
 
 def as_text(value: Any) -> str:

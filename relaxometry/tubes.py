@@ -237,6 +237,13 @@ def tubes_from_labels(
     InputError, GeometryError
         If labels and sheet differ, or the labels are not whole numbers.
     """
+    if isinstance(labels, (str, Path)):
+        raise InputError(
+            "a path",
+            field="labels",
+            expected="an array and its affine",
+            hint="labels, affine = rx.read_labels(path)",
+        )
     table = as_sheet(sheet)
     if table is None:
         table = empty_sheet(np.unique(labels[labels > 0]).tolist())

@@ -146,6 +146,35 @@ def test_small_round_things_beside_the_rack_are_left_out():
         rx.find_tubes(scan, count=7)
 
 
+@pytest.mark.parametrize("strength", [0.03, 0.08])
+def test_ghosts_half_the_field_of_view_away_are_no_tubes(strength):
+    rack_of_four = [(20.0, 14.0, 6.0), (44.0, 15.0, 6.0), (70.0, 14.5, 6.0), (45.0, 34.0, 6.0)]
+    image = painted(rack_of_four)
+    image = image + strength * np.roll(image, 48, axis=1)
+    tubes = rx.find_tubes(series_of(image[..., None, None] * [1.0, 0.8, 0.6], [0.01, 0.02, 0.03]))
+    assert_placed(tubes, rack_of_four)
+
+
+@pytest.mark.parametrize("cut", [0.7, 1.5, 2.5, 4.0])
+def test_a_tube_cut_by_the_edge_is_left_out_and_it_is_said(cut):
+    places = [*PLACES, (95.5 - 7.2 + cut, 60.0, 7.2)]
+    scan = series_of(painted(places)[..., None, None] * [1.0, 0.8, 0.6], [0.01, 0.02, 0.03])
+    tubes = rx.find_tubes(scan)
+    assert_placed(tubes, PLACES)
+    if cut < 2:
+        assert tubes.notes == ("left out, cut by the edge of the image: 1",)
+    with pytest.raises(rx.InputError, match=r"4 tubes found in the image.*5 expected"):
+        rx.find_tubes(scan, count=5)
+
+
+def test_a_bubble_in_the_middle_hides_no_tube():
+    image = painted(PLACES)
+    x, y = np.arange(96)[:, None], np.arange(96)
+    image[np.hypot(x - 48.1, y - 23.8) < 3.2] = 0.0
+    scan = series_of(image[..., None, None] * [1.0, 0.8, 0.6], [0.01, 0.02, 0.03])
+    assert_placed(rx.find_tubes(scan), PLACES, centre=0.2, radius=0.3)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0], ids=["air", "water"])
 def test_nothing_to_find(level):
     image = np.full((64, 64, 1, 3), level)

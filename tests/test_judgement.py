@@ -472,6 +472,10 @@ class TestLeftOut:
         assert [result[agent]["r2"].n for agent in "AB"] == [5, 5]
         assert len(result.warnings) == 2
 
+    def test_what_is_kept_all_the_same_is_said_with_the_line(self):
+        table = rx.relaxivity(sheet({4: "T2_short T2_zigzag"}), keep_flagged=True).table
+        assert "r2: with tube 4 (T2_short)" in table.loc[table["agent"] == "A", "flags"].item()
+
     def test_an_agent_that_loses_all_its_points_says_why(self):
         table = sheet(dict.fromkeys((1, 2, 3, 4), "T2_short"))
         result = rx.relaxivity(table)

@@ -381,3 +381,25 @@ class TestFinding:
     def test_orders_there_are(self):
         with pytest.raises(rx.InputError, match="order: 'diagonal'; expected rows or columns"):
             rx.find_tubes(mese(UNEQUAL, 0), order="diagonal")
+
+
+def test_a_label_file_is_read_with_its_affine(tmp_path):
+    import nibabel
+
+    labels = np.zeros((8, 9, 2), dtype=np.int16)
+    labels[2:4, 3:6], labels[5:7, 3:6] = 1, 2
+    path = tmp_path / "labels.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([0.5, 0.5, 2.0, 1.0])), path)
+    tubes = rx.tubes_from_labels(*rx.read_labels(path))
+    np.testing.assert_array_equal(tubes.labels, labels)
+    with pytest.raises(rx.InputError, match=r"a path; expected an array.*rx\.read_labels"):
+        rx.tubes_from_labels(path, np.eye(4))
+
+
+def test_circles_that_contradict_themselves(tmp_path):
+    path = tmp_path / "circles.csv"
+    head = "tube,x_mm,y_mm,radius_mm,margin_mm,x_voxel,y_voxel,radius_voxels\n"
+    path.write_text(head + "1,2.0,3.0,1.0,0.2,10,15,5\n2,6.0,3.0,1.0,0.2,33,15,5\n")
+    scan = mese(UNEQUAL, 0, snr=200)
+    with pytest.raises(rx.InputError, match=r"x_mm and x_voxel of tube .*different places"):
+        rx.tubes_from_circles(scan, path)
