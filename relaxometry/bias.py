@@ -28,8 +28,8 @@ MANGANESE = (
     "mono-exponential fit it reads long (by 21 to 27 % in the median on three scanners at 1.5 T), "
     "through stimulated echoes, the slice profile and the temperature"
 )
-#: A factor no scanner is off by in the median: on ten scans at 1.5 T the right plate was off by up to
-#: 1.34 (T2 of MnCl2 from all spin echoes), the wrong one by 1.9 to 3.2.
+#: A factor no scanner is off by in the median: on ten scans at 1.5 T the right plate was off by up
+#: to 1.34 (T2 of MnCl2 from all spin echoes), the wrong one by 1.9 to 3.2.
 FAR = 1.6
 
 
