@@ -33,6 +33,8 @@ _INSIDE = np.linspace(0.7, 1.2, 26)
 # Logarithms of times, fitted by a falling sequence: the share of their variance that may be left,
 # and how much worse (in χ²) the next best numbering must be.
 _LEFT, _APART = 0.1, 12.0
+# Of the clarity of a usual circle: that of one that is surely there, and of none.
+_CLEAR, _EMPTY = 0.7, 0.3
 _LEAST_SD = 0.1  # of ln T: no rough time is surer than 10 %
 
 
@@ -162,7 +164,11 @@ def align(template: Template, series: Series) -> Alignment:
         beside = max(0, int((template.radius / 2 - dz / 2) // dz))
         through = slice(max(0, z - beside), z + beside + 1)
     times = _rough_times(series, through, circles, 0.6 * template.radius, dx, dy)
-    pose = _numbered(template, series, poses, times)
+    quantity = model_for(series.kind).time.removesuffix("star")
+    if template.falling.get(quantity):
+        pose = _numbered(template, quantity, poses, times)
+    else:
+        pose = _only(template, quantity, best, poses, edges, circles)
     places = pose.places(positions)
     seen = np.array([i >= 0 for i in pose.circle])
     places[seen] = circles[[i for i in pose.circle if i >= 0]]
@@ -283,8 +289,59 @@ def _refined(
 # --- numbers -------------------------------------------------------------------------------------
 
 
+def _only(
+    template: Template,
+    quantity: str,
+    best: _Pose,
+    poses: list[_Pose],
+    edges: Edges,
+    circles: Complex,
+) -> _Pose:
+    """The best pose, where every other is clearly worse.
+
+    Another that numbers the tubes otherwise is, if it fits fewer circles, does not explain one that
+    is as clear as the rest, and puts a tube where there is clearly none.
+
+    Raises
+    ------
+    InputError
+        If another is not.
+    """
+    positions = template.positions @ np.array([1, -1j])
+
+    def clear(places: Complex) -> Array:
+        found: Array = np.abs(edges.around(places, RADII * template.radius)).max(axis=1)
+        return found
+
+    shown = clear(circles)
+    own = {i for i in best.circle if i >= 0}
+    usual = float(np.median(shown[sorted(own)]))
+    alike = []
+    for pose in poses:
+        places = pose.places(positions)
+        if np.abs(places - best.places(positions)).max() <= template.radius:
+            continue  # the same numbers, from nearly the same circles
+        left = sorted(own.difference(pose.circle))
+        empty = places[[i < 0 for i in pose.circle]]
+        worse = (
+            pose.hits < best.hits
+            and shown[left].max(initial=0) >= _CLEAR * usual
+            and clear(empty).min(initial=1) <= _EMPTY * usual
+        )
+        if not worse:
+            alike.append(pose)
+    if alike:
+        raise InputError(
+            f"{len(alike) + 1} ways to number the tubes look alike ({template.name})",
+            field="template",
+            expected=f"numbers by falling {quantity}",
+            hint=f"add them to the template: [falling] {quantity} = […]",
+        )
+    return best
+
+
 def _numbered(
-    template: Template, series: Series, poses: list[_Pose], times: tuple[Array, Array]
+    template: Template, quantity: str, poses: list[_Pose], times: tuple[Array, Array]
 ) -> _Pose:
     """The pose whose times fall in the known order.
 
@@ -293,18 +350,7 @@ def _numbered(
     InputError
         If no pose does, or another does so nearly as well.
     """
-    quantity = model_for(series.kind).time.removesuffix("star")
-    order = template.falling.get(quantity, ())
-    expected = {number: -rank for rank, number in enumerate(order)}
-    if not expected:
-        if len({pose.circle for pose in poses}) > 1:
-            raise InputError(
-                f"{len(poses)} ways to number the tubes look alike ({template.name})",
-                field="template",
-                expected=f"numbers by falling {quantity}",
-                hint=f"add them to the template: [falling] {quantity} = […]",
-            )
-        return poses[0]
+    order = template.falling[quantity]
     misfit = [_misfit(template.numbers, order, pose.circle, times) for pose in poses]
     first, *rest = sorted(range(len(poses)), key=lambda i: (misfit[i][0], -poses[i].hits))
     best = poses[first]

@@ -78,6 +78,7 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
         reference=list(_reference(result)),
         agreement=_agreement(result),
         caveats=() if result.reference is None else result.reference.caveats,
+        sources=_sources(result),
         methods=list(_methods(result)),
         inputs=result.inputs,
         software={"relaxometry": __version__, **libraries()},
@@ -281,8 +282,13 @@ def _reference(result: StudyResult) -> Iterator[Row]:
             "bias": f"{row['bias_percent']:+.1f}".replace("-", "−") if known else "–",
             "included": row["included"],
             "reason": row["reason"],
-            "source": row["source"],
         }
+
+
+def _sources(result: StudyResult) -> list[str]:
+    """Who the reference values are from, each once."""
+    told = () if result.reference is None else result.reference.table["source"]
+    return list(dict.fromkeys(source for source in told if source))
 
 
 def _agreement(result: StudyResult) -> list[Row]:
@@ -318,7 +324,7 @@ def _methods(result: StudyResult) -> Iterator[str]:
     if result.relaxivity is not None:
         yield " ".join(_relaxivity_sentences(result))
     if result.reference is not None:
-        sources = list(dict.fromkeys(s for s in result.reference.table["source"] if s))
+        sources = _sources(result)
         yield (
             "Measured times were compared with reference values"
             + (f" ({'; '.join(sources)})" if sources else "")

@@ -23,10 +23,12 @@ from .sheet import read_table
 Row = dict[Hashable, Any]
 
 QUANTITIES = ("T1", "T2")
+#: Relaxation plates of the system phantom.
+ARRAYS = ("NiCl2", "MnCl2")
 #: Scanners sold as 3 T run at 2.89 T; relaxation differs little over so much.
 FIELD_TOLERANCE = 0.05
 _SAME_TEMPERATURE = 0.05  # °C
-_TEXTS = ("source", "remark", "concentration_remark")
+_TEXTS = ("source", "remark", "concentration_remark", "doubtful")
 # Columns of a table as it is kept, and what they are called here.
 _NAMES = {"sphere": "tube", "temp_C": "temperature_C"}
 
@@ -57,13 +59,39 @@ def system_phantom(
         ``tube``, ``array``, ``concentration_mM`` (by ICP where it was measured, else nominal),
         ``T1_s``, ``T1_uncertainty_s``, ``T2_s``, ``T2_uncertainty_s`` (as published; NaN where
         not), ``source``, ``remark`` and ``concentration_remark`` (where published tables
-        contradict each other).
+        contradict each other), ``doubtful`` (``"T2"``, ``"T1 T2"``: what cannot be right or is
+        contradicted, and no measure of a scanner).
 
     Raises
     ------
     InputError
         Naming what the table has, if it has nothing for these.
     """
+    return _looked_up(_shipped(array, batch), field_T, temperature_C)
+
+
+def system_phantom_solutions(array: str, batch: float | str = 1) -> pd.DataFrame:
+    """What is in the spheres of a relaxation plate, at any field and temperature.
+
+    Parameters
+    ----------
+    array, batch
+        As for :func:`system_phantom`.
+
+    Returns
+    -------
+    DataFrame
+        ``tube``, ``array``, ``concentration_mM``.
+
+    Raises
+    ------
+    InputError
+        Naming what the table has, if it has nothing for these.
+    """
+    return _solutions(_shipped(array, batch))
+
+
+def _shipped(array: str, batch: float | str) -> pd.DataFrame:
     shipped = files(__package__).joinpath("values/system-phantom.csv").read_text(encoding="utf-8")
     table = pd.DataFrame(list(csv.DictReader(io.StringIO(shipped))), dtype=str)
     table = _among(table, "array", array)
@@ -74,7 +102,11 @@ def system_phantom(
     table = _among(table, "batch", named)
     measured = table["concentration_icp_mM"]
     table["concentration_mM"] = measured.where(measured != "", table["concentration_nominal_mM"])
-    return _looked_up(_numeric(table), field_T, temperature_C)
+    return _numeric(table)
+
+
+def _solutions(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop_duplicates("tube")[["tube", "array", "concentration_mM"]]
 
 
 def read_reference(
@@ -87,8 +119,8 @@ def read_reference(
     path : str or Path
         Columns ``tube`` (or ``sphere``) and ``T1_ms``, ``T1_s``, ``T2_ms`` and/or ``T2_s``; where
         wanted ``field_T``, ``temp_C`` (or ``temperature_C``), ``T1_uncertainty_ms`` and so on,
-        ``concentration_mM``, ``array``, ``source``, ``remark``. A row for each tube, field and
-        temperature.
+        ``concentration_mM``, ``array``, ``source``, ``remark``, ``doubtful``. A row for each tube,
+        field and temperature.
     field_T, temperature_C : float, optional
         Needed where the table has such a column.
 
@@ -102,7 +134,35 @@ def read_reference(
     InputError
         Naming the file and the column: if it is no such table, or has nothing for these.
     """
-    path = Path(path)
+    table = _own(path)
+    try:
+        return _looked_up(table, field_T, temperature_C)
+    except InputError as error:
+        raise error.at(path) from None
+
+
+def read_solutions(path: str | Path) -> pd.DataFrame:
+    """What is in the tubes by a table of your own, at any field and temperature.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for :func:`read_reference`.
+
+    Returns
+    -------
+    DataFrame
+        ``tube``, ``array``, ``concentration_mM``, by the first row of each tube.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the column, if it is no such table.
+    """
+    return _solutions(_own(path))
+
+
+def _own(path: str | Path) -> pd.DataFrame:
     table = read_table(path, ())
     try:
         known = [*_NAMES, *_NAMES.values(), "field_T", "array", "concentration_mM", *_TEXTS]
@@ -112,7 +172,7 @@ def read_reference(
             meant = get_close_matches(str(column), known, 1, cutoff=0.8)
             if meant:
                 raise InputError("no such column", field=column, hint=f"{meant[0]} is meant?")
-        return _looked_up(_numeric(table), field_T, temperature_C)
+        return _numeric(table)
     except InputError as error:
         raise error.at(path) from None
 
@@ -151,6 +211,9 @@ def _numeric(table: pd.DataFrame) -> pd.DataFrame:
         raise InputError("no T1 or T2", expected="columns T1_ms and/or T2_ms")
     for name in ("array", *_TEXTS):
         out[name] = table[name].to_numpy() if name in table else ""
+    for text in out["doubtful"]:
+        if not set(text.split()) <= set(QUANTITIES):
+            raise InputError(f"{text!r}"[:80], field="doubtful", expected="T1, T2 or T1 T2")
     return out
 
 

@@ -42,10 +42,23 @@ def remarks(
             reason = "every tube with an agent is left out"
         warnings.append(f"no r1 or r2: {reason}")
     if lines is not None:
+        unsaid = table.loc[unsaid_of(table), "tube"].tolist()
+        if unsaid:
+            warnings.append(
+                f"{tubes_in_words(unsaid)} left out of the lines: no agent with a concentration is "
+                "stated"
+            )
         warnings += lines.warnings
         warnings.append(not_stated(facts))
         failures += undetermined(lines)
     return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
+
+
+def unsaid_of(table: pd.DataFrame) -> pd.Series[bool]:
+    """Which tubes in use neither a sheet nor a reference table gives a solution."""
+    concentration = table["concentration_mM"]
+    named = (table["agent"] != "") & concentration.notna()
+    return ~named & (concentration != 0) & ~table["exclude"]
 
 
 def undetermined(lines: RelaxivityTable) -> tuple[str, ...]:

@@ -147,7 +147,10 @@ def _settings(path: Path, top: _Table) -> StudySettings:
     contrasts = tuple(_contrast(one) for one in top.tables("contrast"))
     if not scans and not contrasts:
         raise InputError("nothing to do", expected="at least one of [T1], [T2], [[contrast]]")
-    reference = _reference(top.table("reference")) if "reference" in top.values else None
+    by_template = tubes is not None and tubes.template is not None
+    reference = None
+    if "reference" in top.values:
+        reference = _reference(top.table("reference"), by_template)
     if reference is not None and not scans:
         raise InputError("nothing to compare", field="[reference]", expected="[T1] or [T2]")
     return StudySettings(path, facts, scans, tubes, contrasts, reference)
@@ -259,7 +262,7 @@ def _template(table: _Table) -> str | Path:
     return name if isinstance(name, str) else table.path("template")
 
 
-def _reference(table: _Table) -> ReferenceSettings:
+def _reference(table: _Table, by_template: bool) -> ReferenceSettings:
     settings = ReferenceSettings(
         phantom=table.choice("phantom", PHANTOMS) or "",
         batch=_batch(table),
@@ -282,6 +285,13 @@ def _reference(table: _Table) -> ReferenceSettings:
             field=table.key("batch"),
             expected="the batch of the solutions: 1, 2 or 2.5",
             hint="1: serial numbers to 130-0041, 2: from 130-0042, 2.5: from 130-0133",
+        )
+    if settings.phantom and not settings.array and not by_template:
+        raise InputError(
+            "missing",
+            field=table.key("array"),
+            expected="[tubes] template, which knows the plate and numbers its spheres, or array",
+            hint="with array, NiCl2 or MnCl2, the tubes must have the numbers of the spheres",
         )
     return settings
 

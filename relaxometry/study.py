@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,8 +26,14 @@ from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
 from .rates import REQUIRED
-from .reference import read_reference, system_phantom
-from .remarks import not_stated, remarks, undetermined
+from .reference import (
+    ARRAYS,
+    read_reference,
+    read_solutions,
+    system_phantom,
+    system_phantom_solutions,
+)
+from .remarks import not_stated, remarks, undetermined, unsaid_of
 from .series import Series
 from .settings import (
     ContrastSettings,
@@ -147,7 +154,10 @@ def analyse(
     on = settings.tubes.on if settings.tubes else ""
     known = _reference(settings, facts, tubes[on]) if settings.reference else None
     if known is not None and settings.tubes and settings.tubes.sheet is None:
-        tubes = {name: one.with_sheet(_contents(one.sheet, known)) for name, one in tubes.items()}
+        tubes = {
+            name: one.with_sheet(_contents(one.sheet, known.solutions))
+            for name, one in tubes.items()
+        }
     contrasts = tuple(_contrast(one) for one in settings.contrasts)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -163,11 +173,18 @@ def analyse(
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     lines = _relaxivity(table, keep_flagged)
     warnings, failures = remarks(facts, series, table, lines)
+    compared = None
+    if known is not None and known.values is not None:
+        compared = compare_with_reference(
+            table, known.values, keep_flagged=keep_flagged, others=known.others
+        )
+        failures += compared.failures
     placed = tubes[on].notes if tubes else ()
     noted = [*placed]
     for name, fitted in maps.items():
         moved = (note for note in tubes[name].notes if note not in placed)
         noted += [f"{name}: {note}" for note in (*moved, *fitted.notes)]
+    noted += known.notes if known is not None else ()
     return StudyResult(
         facts=facts,
         maps=MappingProxyType(maps),
@@ -179,9 +196,7 @@ def analyse(
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings),
         failures=failures,
-        reference=None
-        if known is None
-        else compare_with_reference(table, known, keep_flagged=keep_flagged),
+        reference=compared,
     )
 
 
@@ -299,17 +314,54 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
     return facts
 
 
-def _reference(settings: StudySettings, facts: StudyFacts, tubes: Tubes) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a study's reference says of its tubes: times, solutions, and what to say of both."""
+
+    values: pd.DataFrame | None  # None where there are none at this temperature
+    solutions: pd.DataFrame
+    others: Mapping[str, pd.DataFrame]
+    notes: tuple[str, ...]
+
+
+def _reference(settings: StudySettings, facts: StudyFacts, tubes: Tubes) -> _Known:
     """The reference values of a study, at its field and temperature."""
     asked = settings.reference
     assert asked is not None
+    at, array = (facts.field_T, facts.temperature_C), asked.array
+    if not array and tubes.alignment is not None:
+        array = tubes.alignment.template.array
+    others, notes, values = {}, [], None
+    if asked.phantom and tubes.alignment is None:
+        notes.append(
+            "tube numbers are taken for the sphere numbers of the phantom: no template says which "
+            "sphere is which"
+        )
     try:
         if asked.table is not None:
-            return read_reference(asked.table, facts.field_T, facts.temperature_C)
-        array = asked.array or ("" if tubes.alignment is None else tubes.alignment.template.array)
-        return system_phantom(array, asked.batch, facts.field_T, facts.temperature_C)
+            solutions = read_solutions(asked.table)
+        else:
+            solutions = system_phantom_solutions(array, asked.batch)
+        try:
+            if asked.table is not None:
+                values = read_reference(asked.table, *at)
+            else:
+                values = system_phantom(array, asked.batch, *at)
+        except InputError as error:
+            # One that is not stated is soon stated; one that was not tabulated remains so.
+            if error.field != "temperature_C" or facts.temperature_C is None:
+                raise
+            notes.append(
+                f"not compared with reference values: the phantom was at {error.found}; expected "
+                f"{error.expected}; {error.hint}"
+            )
     except InputError as error:
         raise (error if error.path else error.at(settings.path)) from None
+    for other in ARRAYS if asked.phantom and values is not None else ():
+        if other != array:
+            with suppress(InputError):  # not in this batch
+                others[other] = system_phantom(other, asked.batch, *at)
+    return _Known(values, solutions, others, tuple(notes))
 
 
 def _contents(sheet: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
@@ -352,10 +404,12 @@ def _contrast(settings: ContrastSettings) -> Contrast:
 def _relaxivity(table: pd.DataFrame, keep_flagged: bool) -> RelaxivityTable | None:
     if table.empty:
         return None
+    # A sheet is complete; a reference table need not say what is in every tube.
+    unsaid = unsaid_of(table)
     named = (table["agent"] != "") & (table["concentration_mM"] > 0) & ~table["exclude"]
     if not named.any():
         return None
-    return relaxivity(table, keep_flagged=keep_flagged)
+    return relaxivity(table[~unsaid], keep_flagged=keep_flagged)
 
 
 def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:

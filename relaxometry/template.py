@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +63,11 @@ class Template:
         positions.flags.writeable = False
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "falling", MappingProxyType(dict(self.falling)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping that cannot be changed cannot be pickled or copied either.
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return type(self), tuple({**values, "falling": dict(self.falling)}.values())
 
     def __len__(self) -> int:
         return len(self.numbers)

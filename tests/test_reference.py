@@ -270,7 +270,76 @@ def test_caveats_are_said_in_words():
     assert found.caveats[2].startswith("reference of tube 6, 11: 7 to 11 % off the line")
     assert found.table["tube"].tolist() == [6, 11, 13]
     nickel = rx.compare_with_reference(tubes[:3], rx.reference.system_phantom("NiCl2", 1))
-    assert nickel.caveats == ()
+    assert not any("no test of the scanner" in caveat for caveat in nickel.caveats)
+
+
+def of_plate(array: str, batch: float = 1, field: float = 1.5, **factors: float) -> pd.DataFrame:
+    """A tube table that reads the reference values, times so much."""
+    known = rx.reference.system_phantom(array, batch, field)
+    times = {f"{time}_s": known[f"{time}_s"] * factor for time, factor in factors.items()}
+    return pd.DataFrame({"tube": known["tube"], **times})
+
+
+def test_values_in_doubt_are_shown_and_left_out_of_the_summary():
+    known = rx.reference.system_phantom("MnCl2", 2, 3)
+    tubes = of_plate("MnCl2", 2, 3, T1=1.02, T2=1.04)
+    tubes.loc[[0, 4], "T2_s"] = [0.6, 0.12]  # what the spheres are likely to have
+    found = rx.compare_with_reference(tubes, known)
+    rows = found.table.set_index(["quantity", "tube"])
+    assert sorted(rows.index[~rows["included"]]) == [("T2", 1), ("T2", 5)]
+    assert rows.loc[("T2", 1), "reason"].startswith(
+        "reference value in doubt: T2 contradicts the concentration"
+    )
+    assert rows.loc[("T2", 1), "bias_percent"] == pytest.approx(100 * (0.6 / 1.928 - 1), abs=0.1)
+    summary = found.summary.set_index("quantity")
+    assert summary["n"].to_dict() == {"T1": 14, "T2": 12}
+    assert summary.loc["T2", "mean_percent"] == pytest.approx(200 * 0.04 / 2.04)
+    assert any("tube 1, 5: T2 contradicts" in caveat for caveat in found.caveats)
+    (panel,) = bland_altman(rx.compare_with_reference(tubes.drop(columns="T1_s"), known)).axes
+    points = [line for line in panel.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() for line in points].count("white") == 2
+    # Between two temperatures a value is no better than those it lies between.
+    warmer = rx.reference.system_phantom("MnCl2", 2, 3, 21).set_index("tube")
+    assert warmer.loc[[1, 2], "doubtful"].tolist() == ["T2", ""]
+    both = rx.compare_with_reference(
+        of_plate("MnCl2", T1=1, T2=1), rx.reference.system_phantom("MnCl2")
+    )
+    assert set(both.table.loc[~both.table["included"], "tube"]) == {6, 11}
+    assert both.summary["n"].tolist() == [12, 12]
+    assert (rx.reference.system_phantom("MnCl2", 2)["doubtful"] == "").all()
+
+
+def test_values_in_doubt_in_a_table_of_ones_own(tmp_path):
+    path = own(tmp_path, "tube,T1_ms,doubtful\n1,1000,\n2,500,T1\n3,200,T2\n")
+    found = rx.compare_with_reference(measured(), rx.reference.read_reference(path))
+    assert found.table["included"].tolist() == [True, False, True]
+    with pytest.raises(rx.InputError, match="doubtful: 'yes'; expected T1, T2 or T1 T2"):
+        rx.reference.read_reference(own(tmp_path, "tube,T1_ms,doubtful\n1,3,yes\n"))
+
+
+@pytest.mark.parametrize(("plate", "other"), [("MnCl2", "NiCl2"), ("NiCl2", "MnCl2")])
+def test_the_other_plate_is_noticed(plate, other):
+    look = rx.reference.system_phantom
+    tubes = of_plate(plate, T1=0.97, T2=1.25 if plate == "MnCl2" else 0.98)
+    wrong = rx.compare_with_reference(tubes, look(other), others={plate: look(plate)})
+    (told,) = wrong.failures
+    assert told == wrong.caveats[0]
+    assert "hardly the solutions of this table" in told
+    reads = "T2 +25 %" if plate == "MnCl2" else "T2 −2 %"
+    assert told.endswith(f"? The values of {plate} fit better (T1 −3 %, {reads}).")
+    alone = rx.compare_with_reference(tubes, look(other))
+    assert alone.failures[0].endswith("batch, field or temperature?")
+    right = rx.compare_with_reference(tubes, look(plate), others={other: look(other)})
+    assert right.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("factor", "far"), [(1.28, False), (1.45, False), (1 / 1.45, False), (1.8, True)]
+)
+def test_what_trains_of_spin_echoes_do_to_manganese_is_not_another_plate(factor, far):
+    tubes = of_plate("MnCl2", T2=factor)
+    found = rx.compare_with_reference(tubes, rx.reference.system_phantom("MnCl2"))
+    assert bool(found.failures) == far
 
 
 def test_the_plot_shows_every_tube_its_limits_and_units():
@@ -373,7 +442,11 @@ PHANTOM = '[reference]\nphantom = "system-phantom"\n'
         (PHANTOM, "", r"\[reference\] batch: missing; expected the batch.*serial numbers"),
         (PHANTOM + "batch = true", "", r"\[reference\] batch: True"),
         (PHANTOM + 'batch = 4\narray = "NiCl2"', "", "batch: '4'; expected 1 or 2"),
-        (PHANTOM + "batch = 1", "temperature_C = 20", "array: not stated; expected NiCl2 or MnCl2"),
+        (
+            PHANTOM + "batch = 1",
+            "temperature_C = 20",
+            r"\[reference\] array: missing; expected \[tubes\] template",
+        ),
         (PHANTOM + 'batch = 1\narray = "NiCl2"', "", "field_T: 7 T; expected a field"),
         (PHANTOM + 'batch = 1\ntable = "tubes.csv"', "", "both phantom and table"),
         ("[reference]", "", r"\[reference\]: neither phantom nor table"),
@@ -387,6 +460,78 @@ PHANTOM = '[reference]\nphantom = "system-phantom"\n'
 def test_a_study_that_asks_for_a_reference_wrongly(simulated, more, temperature, complaint):
     path = study(simulated, "wrong.toml", more, temperature)
     with pytest.raises(rx.InputError, match=complaint):
+        rx.analyse(path, progress=False)
+
+
+def against(simulated: Path, name: str, reference: str, tubes: str = "", study: str = "") -> Path:
+    """A study of the simulated rack, without a sheet where nothing is said of its tubes."""
+    path = simulated / name
+    path.write_text(
+        f'[study]\n{study}\n[T2]\npath = "dicom/t2_mese"\n[tubes]\n{tubes}\n'
+        f"[reference]\n{reference}",
+        encoding="utf-8",
+    )
+    return path
+
+
+def known_of(usual, **changed: dict[int, object]) -> str:
+    """A reference table of the simulated rack; a tube changed to None has no row."""
+    rows = usual.tube_table[["tube", "concentration_mM"]].assign(array="A")
+    rows["T2_ms"] = 1e3 * usual.tube_table["T2_s"]
+    rows = rows.astype(object).set_index("tube")
+    for column, cells in changed.items():
+        for tube, value in cells.items():
+            rows.loc[tube, column] = value
+    return rows.dropna(subset="T2_ms").to_csv()
+
+
+@pytest.mark.parametrize(
+    ("changed", "compared"),
+    [
+        ({"T2_ms": {4: None}}, False),
+        ({"concentration_mM": {4: None}}, True),
+        ({"array": {4: ""}}, True),
+    ],
+)
+def test_a_tube_of_which_the_reference_says_nothing(simulated, usual, changed, compared):
+    (simulated / "lacking.csv").write_text(known_of(usual, **changed), encoding="utf-8")
+    result = rx.analyse(against(simulated, "lacking.toml", 'table = "lacking.csv"'), progress=False)
+    told = "tube 4 left out of the lines: no agent with a concentration is stated"
+    assert told in result.warnings
+    assert (4 in set(result.reference.table["tube"])) == compared
+    assert ("tube 4: no reference value" in result.reference.caveats) != compared
+    line = result.relaxivity["A"]["r2"]
+    elsewhere = {one.tube for one in result.relaxivity.left_out}  # too short to be measured
+    assert 4 not in elsewhere
+    assert line.n == len(result.tube_table) - 1 - len(elsewhere)
+    assert np.isfinite(line.r.value)
+
+
+def test_another_temperature_leaves_out_the_comparison_alone(simulated, usual, tmp_path):
+    text = known_of(usual).replace("tube,", "temp_C,tube,")
+    header, *rows = text.splitlines()
+    (simulated / "cold.csv").write_text(
+        "\n".join([header, *(f"20,{row}" for row in rows)]), encoding="utf-8"
+    )
+    path = against(simulated, "warm.toml", 'table = "cold.csv"', study="temperature_C = 21")
+    result = rx.analyse(path, progress=False)
+    assert result.reference is None
+    (told,) = (w for w in result.warnings if w.startswith("not compared"))
+    assert told.startswith(
+        "not compared with reference values: the phantom was at 21 °C; expected 20 °C, the only"
+    )
+    assert str(simulated) not in told
+    assert result.relaxivity["A"]["r2"].r.value > 0
+    page = rx.report(result, tmp_path / "out").read_text(encoding="utf-8")
+    assert "not compared with reference values" in page
+    with pytest.raises(rx.InputError, match="no temperature; expected that of the phantom"):
+        rx.analyse(against(simulated, "cool.toml", 'table = "cold.csv"'), progress=False)
+
+
+def test_numbers_of_spheres_need_a_template_or_a_word(simulated):
+    more = 'phantom = "system-phantom"\nbatch = 1\n'
+    path = against(simulated, "rows.toml", more, 'order = "rows"')
+    with pytest.raises(rx.InputError, match=r"\[reference\] array: missing.*numbers of the sph"):
         rx.analyse(path, progress=False)
 
 
@@ -420,3 +565,29 @@ def test_a_real_plate_from_its_name_alone(real_data, tmp_path, quantity, plate):
         assert any("no test of the scanner" in text for text in results["reference"]["caveats"])
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "found by the template of the ISMRM/NIST system phantom" in page
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("template", ["T1", "T2"])
+@pytest.mark.parametrize("scan", ["ge_1p5T/T1_plate4", "ge_1p5T/T2_plate4", "ge_1p5T/T2_plate5"])
+def test_a_real_plate_taken_for_the_other(real_data, tmp_path, scan, template):
+    (tmp_path / "study.toml").write_text(
+        f"""
+        [study]
+        temperature_C = 20.0
+        [{scan[8:10]}]
+        path = {json.dumps(str(real_data / "system_phantom" / scan))}
+        [tubes]
+        template = "system-phantom-{template}"
+        [reference]
+        phantom = "system-phantom"
+        batch = 1
+        """
+    )
+    true = {"4": "T2", "5": "T1"}[scan[-1]]
+    found = rx.analyse(tmp_path / "study.toml", progress=False).reference
+    if template == true:
+        assert found.failures == ()
+    else:
+        better = {"T1": "NiCl2", "T2": "MnCl2"}[true]
+        assert f"The values of {better} fit better" in found.failures[0]

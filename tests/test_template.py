@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -178,6 +180,17 @@ def test_a_template_that_is_not_there(tmp_path):
         read_template(tmp_path / "bytes.toml")
 
 
+def test_a_template_and_what_it_finds_can_be_pickled_and_copied():
+    template = read_template("system-phantom-T1")
+    tubes = rx.find_tubes(plate("T1", angle=30)[0], template=template)
+    for again in (pickle.loads(pickle.dumps(tubes)), copy.deepcopy(tubes)):
+        assert again.alignment.template.falling == template.falling
+        assert again.alignment.template.array == "NiCl2"
+        assert not again.alignment.template.positions.flags.writeable
+        np.testing.assert_array_equal(again.labels, tubes.labels)
+        np.testing.assert_array_equal(again.alignment.places, tubes.alignment.places)
+
+
 # --- finding -------------------------------------------------------------------------------------
 
 
@@ -240,7 +253,7 @@ def test_a_flag_names_the_spheres_that_do_not_show(hidden):
     flagged = ["T1_placed_by_template" in flags.split() for flags in result.tube_table["flags"]]
     assert [n for n, one in enumerate(flagged, start=1) if one] == [3, 8, 12]
     told = [w for w in result.warnings if "where the template says" in w]
-    assert [w.partition(":")[0] for w in told] == ["tube 3", "tube 8", "tube 12"]
+    assert [w.partition(":")[0] for w in told] == ["tubes 3, 8 and 12"]
     assert not FLAGS["placed_by_template"].excludes
 
 
@@ -452,6 +465,35 @@ def test_an_uneven_rack_needs_no_order():
     assert miss(rx.find_tubes(series, template=uneven), centres) < 0.6
 
 
+LESS = Template("less a corner", RACK.positions[:-1], RACK.radius, RACK.numbers[:-1])
+
+
+@pytest.mark.parametrize("snr", [15, 50])
+@pytest.mark.parametrize(
+    ("angle", "mirrored", "water"),
+    [(0, False, None), (5, False, None), (-120, True, None), (180, False, decayed(1.9))],
+)
+def test_a_rack_less_a_corner_needs_no_order(angle, mirrored, water, snr):
+    centres = placed(LESS, angle=angle, mirrored=mirrored, centre=(90, 90))
+    middle = placed(LESS, angle=angle, mirrored=mirrored, centre=(0, 0)).mean(axis=0)
+    centres -= middle
+    series = drawn(ECHOES, [(*c, 8, decayed(0.1)) for c in centres], water=water, snr=snr)
+    tubes = rx.find_tubes(series, template=LESS)
+    assert tubes.alignment.seen.all()
+    assert miss(tubes, centres) < 0.6
+
+
+def test_a_rack_less_a_corner_that_does_not_show_its_other_end_is_refused():
+    centres = placed(LESS, centre=(50, 60))
+    discs = [(*c, 8, decayed(0.1)) for c in centres]
+    with pytest.raises(rx.InputError, match="ways to number the tubes look alike"):
+        rx.find_tubes(drawn(ECHOES, discs[1:]), template=LESS)
+    # One in the middle that does not show says nothing of which end is which.
+    tubes = rx.find_tubes(drawn(ECHOES, discs[:5] + discs[6:]), template=LESS)
+    assert tubes.alignment.placed_by_template == (6,)
+    assert miss(tubes, centres) < 0.6
+
+
 def test_a_plate_that_is_cut_off_is_refused():
     series, _ = plate("T1", centre=(45.0, 90.0))
     with pytest.raises(rx.InputError, match="reaches out of the image"):
@@ -481,6 +523,35 @@ def test_a_study_names_its_template(tmp_path):
         settings("plate")
     with pytest.raises(rx.InputError, match="both order and template"):
         settings("system-phantom-T1", 'order = "rows"')
+
+
+def test_a_study_of_the_other_plate_fails_its_check(hidden, tmp_path):
+    study = hidden[0] / "other.toml"
+    text = '[study]\ntemperature_C = 20\nfield_T = 1.5\n[T1]\npath = "t1"\n[tubes]\n'
+    known = '[reference]\nphantom = "system-phantom"\nbatch = 1\n'
+    study.write_text(text + f'template = "system-phantom-T1"\n{known}array = "MnCl2"\n')
+    result = rx.analyse(study, progress=False)
+    (told,) = (text for text in result.failures if "hardly the solutions" in text)
+    assert "The values of NiCl2 fit better (T1 " in told
+    assert run(["report", str(study), "-o", str(tmp_path / "out")]) == 1
+    assert "hardly the solutions" in (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert not any("sphere numbers" in warning for warning in result.warnings)
+    # The same circles by hand: nothing says that their numbers are those of spheres.
+    circles = result.tubes["T1"].circles.tolist()
+    study.write_text(text + f'circles = {circles}\n{known}array = "NiCl2"\n')
+    result = rx.analyse(study, progress=False)
+    assert not any("hardly the solutions" in text for text in result.failures)
+    assert any("taken for the sphere numbers" in warning for warning in result.warnings)
+    # Batch 1 was measured at 20 °C alone; what is in the spheres does not depend on it.
+    study.write_text(study.read_text().replace("temperature_C = 20", "temperature_C = 21"))
+    warmer = rx.analyse(study, progress=False)
+    assert warmer.reference is None
+    assert any("21 °C; expected 20 °C" in warning for warning in warmer.warnings)
+    assert set(warmer.tube_table["agent"]) == {"NiCl2"}
+    r1 = [one.relaxivity["NiCl2"]["r1"].r.value for one in (result, warmer)]
+    assert r1[0] == r1[1]
+    page = rx.report(result, tmp_path / "again").read_text("utf-8")
+    assert "Source: Stupic et al., MRM 86:1194 (2021), supporting tables." in page
 
 
 PLATES = [
