@@ -164,7 +164,7 @@ def _peaks(scene: Scene, sign: int, radius: float) -> list[tuple[float, float, f
         )
         votes += counted.reshape(shape)
     spread = (0.8 + 0.06 * radius) / width
-    votes = ndimage.gaussian_filter(votes, spread, truncate=3.0) * spread**2 / (radius)
+    votes = ndimage.gaussian_filter(votes, spread, truncate=3.0) * spread**2 / radius
     top = (votes == ndimage.maximum_filter(votes, size=3)) & (votes > _VOTES)
     return [(votes[i, j], i * width, j * width, radius) for i, j in np.argwhere(top)]
 
@@ -291,13 +291,13 @@ def _is_gap(circle: Circle, others: list[Circle]) -> bool:
 
 
 def _is_ghost(scene: Scene, circle: Circle, circles: list[Circle]) -> bool:
-    """Whether a circle is hardly brighter than air, has few edges, and is not closed.
+    """Whether a circle is hardly brighter than air and has few edges.
 
     Or it is a far brighter one's image half the field of view away, as where odd and even lines of
     k-space differ.
     """
     if scene.is_faint(circle) and circle.score < _SURE:
-        return scene.standing_out(circle) < _STANDS_CLEAR
+        return True
     level = scene.level(circle)
     for one in circles:
         aside = [abs(one.x - circle.x), abs(one.y - circle.y)]
