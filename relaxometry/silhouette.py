@@ -25,7 +25,7 @@ _PLANES, _PLANES_ASLANT = 5, 25
 _VOXEL_LIKE = 0.6  # of a radius: a voxel longer than this across the wall shows no wall
 # Tubes' worth of match: another place that matches so nearly as well cannot be told from the best.
 # One tube that is not where it should be counts for twice as much.
-_ALIKE = 0.75
+ALIKE = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,6 +258,8 @@ class Silhouette:
     def place(self, circles: Array) -> tuple[Array, Array, float] | None:
         """Shift that puts most circles on walls, how well each fits there, and what else fits.
 
+        How well is NaN for a circle that is out of view.
+
         A circle fits as far as the step across it is the same all around: the place of a whole
         pattern is not that of its neighbour.
         """
@@ -279,13 +281,13 @@ class Silhouette:
             return int(np.where(hill, total, -np.inf).argmax())
 
         # Of places that match alike, the nearest: phantoms are nudged.
-        alike = total >= total.max() - _ALIKE
+        alike = total >= total.max() - ALIKE
         best = top(alike, np.hypot(*shifts.T))
         distance = np.hypot(*(shifts - shifts[best]).T) * self.step
         # Walls have a width: its middle.
         near = (distance < 0.6 * radius) & (total > 0.9 * total[best])
         start = (shifts[near] * total[near, None]).sum(axis=0) / total[near].sum() * self.step
-        matched = score[:, near].max(axis=1)
+        matched = np.where(covered[:, near].any(axis=1), score[:, near].max(axis=1), np.nan)
         alike &= distance > 1.2 * radius
         alias = float(distance[top(alike, distance)]) if alike.any() else np.nan
         return start, matched, alias
