@@ -77,6 +77,8 @@ class Walls:
     def of(self, signal: NDArray[np.float32]) -> bool:
         """Whether they were seen in this series, or in one that images were left out of."""
         here = fingerprints(signal)
+        if not self.images and not here:  # nothing in either
+            return True
         return 2 * len(self.images & here) >= max(min(len(self.images), len(here)), 1)
 
     def moved(self, motion: Affine, images: frozenset[int]) -> Walls:
