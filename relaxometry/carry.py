@@ -29,6 +29,7 @@ _CLEAR_OF_WALL = (1.0, 1.0, 0.5)
 _UPRIGHT = 0.5
 # Voxels that coincide to this share of their size are the same voxels.
 _SAME_LATTICE = 0.02
+_VOXELS_AT_ONCE = 200_000  # of the other grid: their places take memory
 _TINY = 1e-6  # mm or slices, of rounding
 
 
@@ -154,7 +155,25 @@ def _wholly_labelled(
     deep: Mapping[int, Array],
     bent: Sequence[int],
 ) -> Labels:
-    there = np.indices(grid).reshape(3, -1).astype(np.float64)
+    carried = np.zeros(grid, dtype=np.int32)
+    rows = max(_VOXELS_AT_ONCE // (grid[1] * grid[2]), 1)
+    for first in range(0, grid[0], rows):
+        part = carried[first : first + rows]
+        step = np.eye(4)
+        step[0, 3] = first
+        part[:] = _part_wholly_labelled(labels, affine, to_here @ step, part.shape, deep, bent)
+    return carried
+
+
+def _part_wholly_labelled(
+    labels: Labels,
+    affine: Affine,
+    to_here: Affine,
+    grid: tuple[int, ...],
+    deep: Mapping[int, Array],
+    bent: Sequence[int],
+) -> Labels:
+    there = np.indices(grid).reshape(3, -1)
     centre = to_here[:3, :3] @ there + to_here[:3, 3:]
     label = _nearest(labels, centre)
     mm = np.array(voxel_size(affine))[:2, None]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .elsewhere import elsewhere
 from .errors import GeometryError
 from .geometry import Affine, voxel_size
 from .series import Series
@@ -122,19 +123,23 @@ def placement(
     here = walls.moved(still, walls.images | images)
     if shift == "ignore" or walls.of(series.signal):
         return Placement(still, here, None, ())
-    motion = motion_of(walls, series.root_sum_of_squares(), series.affine)
+    image = series.root_sum_of_squares()
+    motion = motion_of(walls, image, series.affine)
+    if motion is None or motion.unseen.any():
+        found = elsewhere(walls, image, series.affine, motion)
+        if found.shift is not None:
+            raise _moved_too_far(in_words(found.shift), walls)
+        if motion is not None:
+            alone = np.where(motion.unseen, found.alone, motion.left_over)
+            alias = motion.alias if np.isnan(found.alias) else found.alias
+            motion = replace(motion, left_over=alone, alias=alias)
     if motion is None:
         note = "not checked whether the phantom moved: the walls of the tubes do not show"
         return Placement(still, here, None, (note,))
     words = in_words(motion.shift, motion.turn)
     distance = float(np.hypot(*motion.shift))
     if distance > MOST_MM or abs(np.degrees(motion.turn)) > MOST_TURN_DEG:
-        raise GeometryError(
-            f"the tubes lie {'more than ' * (distance > 0.95 * SEARCHED_MM)}{words} from where "
-            f"they lie in {walls.seen_in}: the phantom was moved",
-            expected=f"a shift of at most {MOST_MM:g} mm and a turn of at most {MOST_TURN_DEG:g}°",
-            hint="scan again in one position, or draw the tubes on each series",
-        )
+        raise _moved_too_far("more than " * (distance > 0.95 * SEARCHED_MM) + words, walls)
     notes = _alone(motion, walls, numbers, excluded)
     if motion.axis is not None:
         notes.append("whether the phantom moved shows in one direction only in this orientation")
@@ -158,10 +163,18 @@ def placement(
     return Placement(matrix, walls.moved(matrix, images), shift_mm, tuple(notes))
 
 
+def _moved_too_far(words: str, walls: Walls) -> GeometryError:
+    return GeometryError(
+        f"the tubes lie {words} from where they lie in {walls.seen_in}: the phantom was moved",
+        expected=f"a shift of at most {MOST_MM:g} mm and a turn of at most {MOST_TURN_DEG:g}°",
+        hint="scan again in one position, or draw the tubes on each series",
+    )
+
+
 def _alone(
     motion: Motion, walls: Walls, numbers: Sequence[int], excluded: Sequence[bool]
 ) -> list[str]:
-    """Notes of tubes that left the others by more than the region keeps from the wall.
+    """Notes of tubes that left the others by more than the region keeps from the wall, or are gone.
 
     Raises where such a tube is not excluded.
     """
@@ -176,7 +189,16 @@ def _alone(
                 hint="exclude the tube in the sheet, or draw the tubes on each series",
             )
         notes.append(what)
+    gone = motion.unseen & np.isnan(motion.left_over) & ~np.array(excluded)
+    if gone.any():
+        tubes = _listed([numbers[i] for i in np.flatnonzero(gone).tolist()])
+        notes.append(f"{tubes}: no wall shows in its place, so whether it is there was not checked")
     return notes
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """``tube 3``, ``tubes 3, 7``."""
+    return f"tube{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
 
 
 def moved_circles(

@@ -25,11 +25,13 @@ _PLANES, _PLANES_ASLANT = 5, 25
 _VOXEL_LIKE = 0.6  # of a radius: a voxel longer than this across the wall shows no wall
 # Tubes' worth of match: another place that matches so nearly as well cannot be told from the best.
 # One tube that is not where it should be counts for twice as much.
-_ALIKE = 0.75
+ALIKE = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Circle:
+    """A round wall: centre (2,), radius and standard error of the centre, in mm."""
+
     centre: Array
     radius: float
     stderr: float
@@ -58,8 +60,12 @@ class Silhouette:
         slab: tuple[float, float],
         circles: Array,
         around: float,
+        coarse: float = 0.0,
     ) -> Silhouette | None:
-        """Averaged over the slices that hold the tubes; None if it shows no wall of theirs."""
+        """Averaged over the slices that hold the tubes; None if it shows no wall of theirs.
+
+        It reaches `around` mm further than the circles; its pixels are no smaller than `coarse` mm.
+        """
         from scipy.ndimage import map_coordinates
 
         to_plane = np.linalg.inv(frame)[:3, :3] @ affine[:3, :3]  # mm per voxel step
@@ -72,7 +78,7 @@ class Silhouette:
         axis = normals[:, extent.argmin()] if extent.max() > _VOXEL_LIKE * radius else None
         # The finest of the voxel's edges that lie in the plane, not one that stands upright on it.
         edges = np.hypot(*to_plane[:2])
-        step = float(edges[edges > 0.3 * extent.min()].min())
+        step = max(float(edges[edges > 0.3 * extent.min()].min()), coarse)
         voxel = float(extent.min() if axis is not None else max(extent[0], extent[18]))
         reach = around + 1.8 * circles[:, 2].max() + 2 * step
         low = circles[:, :2].min(axis=0) - reach
@@ -198,37 +204,44 @@ class Silhouette:
         last = first + int(np.argmax(slope[first : first + 8]))
         return float(radii[known][last + 2])
 
-    def place(self, circles: Array) -> tuple[Array, Array, float] | None:
-        """Shift that puts most circles on walls, how well each fits there, and what else fits.
+    def shifts(self, circles: Array, reach: float) -> NDArray[np.intp]:
+        """(n, 2) shifts in pixels, up to `reach` mm each way, close enough to miss no circle."""
+        every = max(int(0.25 * float(circles[:, 2].min()) / self.step), 1)
+        most = int(reach / (every * self.step))
+        along = np.arange(-most, most + 1) * every
+        if self.axis is None:
+            return np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
+        return np.rint(along[:, None] * self.axis).astype(np.intp)
 
-        A circle fits as far as the step across it is the same all around: the place of a whole
-        pattern is not that of its neighbour.
-        """
+    def match(
+        self, circles: Array, shifts: NDArray[np.intp], directions: int = 40
+    ) -> tuple[Array, NDArray[np.bool_]]:
+        """How far each circle is a wall (0 to 1), and whether it is in view, (circles, shifts)."""
         from scipy.ndimage import gaussian_filter
 
-        radius = float(circles[:, 2].min())
-        blur = max(0.12 * radius, 0.5 * self.step)
-        every = max(int(0.25 * radius / self.step), 1)
-        reach = int(SEARCHED_MM / (every * self.step))
-        along = np.arange(-reach, reach + 1) * every
-        if self.axis is None:
-            shifts = np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
-        else:
-            shifts = np.rint(along[:, None] * self.axis).astype(int)
+        blur = max(0.12 * float(circles[:, 2].min()), 0.5 * self.step)
         known = np.isfinite(self.plane)
         plane = gaussian_filter(np.where(known, self.plane, 0), blur / self.step)
         plane = np.where(known, plane, np.nan).astype(np.float32)
+        # Nothing is known beyond the plane.
+        out = 1.5 * circles[:, 2:] + 2 * self.step
+        low = (circles[:, :2] - out - self.origin).min(axis=0) / self.step + shifts.min(axis=0)
+        high = (circles[:, :2] + out - self.origin).max(axis=0) / self.step + shifts.max(axis=0)
+        before = np.maximum(np.ceil(-low), 0).astype(int)
+        after = np.maximum(np.ceil(high) + 1 - plane.shape, 0).astype(int)
+        plane = np.pad(plane, np.column_stack([before, after]), constant_values=np.nan)
+        origin = self.origin - before * self.step
         floor = max(2 * self.noise, 0.01 * self.bright)
         score = np.zeros((len(circles), len(shifts)))
         covered = np.zeros(score.shape, dtype=bool)
         values, jumps = plane.ravel(), (shifts @ [plane.shape[1], 1])[:, None]
         for i, (x, y, r) in enumerate(circles):
             normals = self.normals(r)
-            normals = normals[:: 1 + len(normals) // 40] if self.axis is None else normals
+            if self.axis is None:
+                normals = normals[:: 1 + len(normals) // directions]
             off = max(0.25 * r, 1.5 * self.step)
-            # The plane reaches further than any of these points, see `of`.
             inside, outside = (
-                np.rint((np.array([x, y]) + rho * normals - self.origin) / self.step).astype(int)
+                np.rint((np.array([x, y]) + rho * normals - origin) / self.step).astype(int)
                 @ [plane.shape[1], 1]
                 for rho in (r - off, r + off)
             )
@@ -240,6 +253,19 @@ class Silhouette:
             score[i] = mean_square / ((steps**2).sum(axis=1) + n * floor**2 + 1e-30)
             covered[i] = n >= (0.7 if self.axis is None else 0.15) * len(normals)
             score[i, ~covered[i]] = 0
+        return score, covered
+
+    def place(self, circles: Array) -> tuple[Array, Array, float] | None:
+        """Shift that puts most circles on walls, how well each fits there, and what else fits.
+
+        How well is NaN for a circle that is out of view.
+
+        A circle fits as far as the step across it is the same all around: the place of a whole
+        pattern is not that of its neighbour.
+        """
+        radius = float(circles[:, 2].min())
+        shifts = self.shifts(circles, SEARCHED_MM)
+        score, covered = self.match(circles, shifts)
         # A tube that shows anywhere counts against a place where it should show and does not.
         shows = score.max(axis=1) > MATCHED
         if shows.sum() < max(1, len(circles) / 3):
@@ -255,13 +281,13 @@ class Silhouette:
             return int(np.where(hill, total, -np.inf).argmax())
 
         # Of places that match alike, the nearest: phantoms are nudged.
-        alike = total >= total.max() - _ALIKE
+        alike = total >= total.max() - ALIKE
         best = top(alike, np.hypot(*shifts.T))
         distance = np.hypot(*(shifts - shifts[best]).T) * self.step
         # Walls have a width: its middle.
         near = (distance < 0.6 * radius) & (total > 0.9 * total[best])
         start = (shifts[near] * total[near, None]).sum(axis=0) / total[near].sum() * self.step
-        matched = score[:, near].max(axis=1)
+        matched = np.where(covered[:, near].any(axis=1), score[:, near].max(axis=1), np.nan)
         alike &= distance > 1.2 * radius
         alias = float(distance[top(alike, distance)]) if alike.any() else np.nan
         return start, matched, alias

@@ -19,13 +19,15 @@ from .silhouette import MATCHED, SEARCHED_MM, Circle, Silhouette
 
 Array = NDArray[np.float64]
 
+#: Of a full match: below, a tube alone accuses nobody of having moved.
+SURELY_MATCHED = 0.6
 #: What may be done about tubes that have moved a little.
 SHIFTS = ("correct", "refuse", "ignore")
 # Of the way to the wall: a region that reaches no further lies deep inside, even where the wall
 # that is seen is the outer one of a bottle.
 _DEEP = 0.6
-_SURELY_MATCHED = 0.6  # of a full match: below, a tube alone accuses nobody of having moved
-# each way
+_FAR = 30.0  # radii, each way, to which tubes are looked for that are not where they should be
+_COARSE = 0.25  # of a radius: the pixels for that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,9 @@ class Walls:
         Fingerprints of the images they were seen in.
     seen_in : str
         What messages call the series.
+    view : Silhouette or None
+        What that series shows all around: a place that looked like a tube even then is no tube
+        that has moved there.
     """
 
     centres: Array
@@ -57,6 +62,7 @@ class Walls:
     slab: tuple[float, float]
     images: frozenset[int]
     seen_in: str = "the series they were placed on"
+    view: Silhouette | None = None
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -70,7 +76,10 @@ class Walls:
 
     def of(self, signal: NDArray[np.float32]) -> bool:
         """Whether they were seen in this series, or in one that images were left out of."""
-        return bool(self.images & fingerprints(signal))
+        here = fingerprints(signal)
+        if not self.images and not here:  # nothing in either
+            return True
+        return 2 * len(self.images & here) >= max(min(len(self.images), len(here)), 1)
 
     def moved(self, motion: Affine, images: frozenset[int]) -> Walls:
         """The same walls after a motion (mm in the scanner), as seen in other images."""
@@ -102,6 +111,8 @@ class Motion:
         The only direction in which it could be measured; None if it was in both.
     alias : float
         Distance in mm of another place that matches as well; NaN if there is none.
+    unseen : ndarray of bool (tubes,)
+        Whose wall was seen, and does not show where this motion puts it, though that is in view.
     """
 
     shift: Array
@@ -113,6 +124,7 @@ class Motion:
     left_over: Array
     axis: Array | None
     alias: float
+    unseen: NDArray[np.bool_]
 
     def matrix(self, frame: Affine) -> Affine:
         """(4, 4) motion in the scanner, mm."""
@@ -132,10 +144,14 @@ def frame_of(affine: Affine) -> Affine:
 
 
 def fingerprints(signal: NDArray[np.float32]) -> frozenset[int]:
-    """One number for each image of a series (x, y, z, n): an image left out leaves the others."""
+    """One number for each image of a series (x, y, z, n): an image left out leaves the others.
+
+    Empty images are alike in all series, and have none.
+    """
     x, y, z, _ = signal.shape
-    some = signal[:: -(-x // 64), :: -(-y // 64), z // 2]
-    return frozenset(crc32(some[..., i].tobytes()) for i in range(some.shape[-1]))
+    some = signal[:: -(-x // 64), :: -(-y // 64), :: -(-z // 16)]
+    images = (some[..., i] for i in range(some.shape[-1]))
+    return frozenset(crc32(image.tobytes()) for image in images if np.ptp(image) > 0)
 
 
 def see_walls(
@@ -188,7 +204,25 @@ def see_walls(
                     centres[i], radii[i] = found.centre, found.radius
     off = np.hypot(*(centres - circles[:, :2]).T) if margin_mm == 0 else 0.0
     room = np.maximum(radii - regions - off, margin_mm)
-    return Walls(centres, radii, room, frame, slab, images)
+    walls = Walls(centres, radii, room, frame, slab, images)
+    if not walls.seen.any():
+        return walls
+    shown = np.column_stack([centres, radii])[walls.seen]
+    return replace(walls, view=view_of(image, affine, frame, slab, shown)[0])
+
+
+def view_of(
+    image: NDArray[np.float32],
+    affine: Affine,
+    frame: Affine,
+    slab: tuple[float, float],
+    circles: Array,
+) -> tuple[Silhouette | None, float]:
+    """A coarse silhouette of all that may hold tubes, and how far it reaches around them, mm."""
+    extent = np.abs(np.linalg.inv(frame)[:2, :3] @ affine[:3, :3]) @ image.shape
+    radius = float(np.median(circles[:, 2]))
+    reach = min(float(extent.max()), _FAR * radius)
+    return Silhouette.of(image, affine, frame, slab, circles, reach, _COARSE * radius), reach
 
 
 def motion_of(walls: Walls, image: NDArray[np.float32], affine: Affine) -> Motion | None:
@@ -234,11 +268,25 @@ def motion_of(walls: Walls, image: NDArray[np.float32], affine: Affine) -> Motio
     middle = was.mean(axis=0)
     shift, turn, left, stderr = _rigid(was - middle, moves, errors, silhouette.axis is None)
     left_over = np.full(len(walls.radii), np.nan)
-    sure = np.array(matched)[usable] > _SURELY_MATCHED
+    sure = np.array(matched)[usable] > SURELY_MATCHED
     apart = np.hypot(*left.T) - 3 * np.hypot(errors, stderr)
     left_over[seen[usable]] = np.where(sure, apart, np.nan)
+    unseen = np.zeros(len(walls.radii), dtype=bool)
+    unseen[seen] = ~usable & (matched <= SURELY_MATCHED)
+    # It may be another's wall: too faint to say that it moved, too far off to say that it did not.
+    doubtful = ~sure & (apart > np.maximum(walls.room[seen[usable]], silhouette.voxel))
+    unseen[seen[usable]] = doubtful
     return Motion(
-        shift, turn, middle, stderr, silhouette.voxel, len(good), left_over, silhouette.axis, alias
+        shift,
+        turn,
+        middle,
+        stderr,
+        silhouette.voxel,
+        len(good),
+        left_over,
+        silhouette.axis,
+        alias,
+        unseen,
     )
 
 

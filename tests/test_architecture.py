@@ -21,7 +21,7 @@ FLOORS = (
     "units geometry noise whole polarity standins scene order template edges flags",
     "carry silhouette",
     "walls",
-    "estimate sheet settings rims",
+    "estimate sheet settings rims elsewhere",
     "circles",
     "stack",
     "series regression rates",
