@@ -5,7 +5,8 @@
 Simulated racks (`tests/racks.py`): 1 to 48 tubes in rows, in a ring or anywhere, turned, touching,
 in a bath, with bubbles and shading. Each is searched with its number of tubes known, as from a
 sheet. Prints what became of them by SNR, the seeds that went wrong, and how long the search of 20
-tubes in 256×256 voxels and 16 echoes takes; --write-docs puts the table and a picture into docs/tubes.md.
+tubes in 256×256 voxels and 16 echoes takes; --write-docs puts the table and a picture into
+docs/tubes.md.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ HEADER = [
 
 
 def seconds() -> float:
-    """Best of five searches of 20 tubes in 256×256 voxels and 16 echoes, ordered and ready to measure."""
+    """Best of five searches of 20 tubes in 256×256 voxels and 16 echoes, ready to measure."""
     for seed in range(1000, 1100):
         one = rack(seed, tubes=20, layout="rack", snr=40.0, bath=False)
         if one.series.grid[0] == 256 and len(one.circles) == 20:
@@ -150,7 +151,7 @@ def main() -> int:
             print(f"{seed}: {one.rack}: {found}. {told}", flush=True)
     text = table(HEADER, rows(outcomes))
     quickest = seconds()
-    text += f"\n20 tubes in 256×256 voxels and 16 echoes take {quickest:.2f} s, numbered and ready to measure.\n"
+    text += f"\n20 tubes in 256×256 voxels and 16 echoes take {quickest:.2f} s, ready to measure.\n"
     print(text)
     if options.write_docs:
         paste(ROOT / "docs" / "tubes.md", "finding", text)
