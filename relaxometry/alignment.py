@@ -398,6 +398,7 @@ def _rough_times(
     x, y = np.arange(nx)[:, None] * dx, np.arange(ny)[None, :] * dy
     inside = [np.hypot(x - c.real, y - c.imag) <= max(radius, dx, dy) for c in circles]
     signal = np.array([series.signal[one][:, slices].mean(axis=(0, 1)) for one in inside])
+    # Without signal every time fits alike: its SD is that of the whole grid, and it tells nothing.
     signal = np.nan_to_num(signal.astype(np.float64))
     model = model_for(series.kind)
     low, high = model.bounds(series.protocol)
