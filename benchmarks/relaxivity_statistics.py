@@ -5,9 +5,7 @@
 Each study is an agent at five concentrations and a blank (0 … 0.4 mM, r1 = 4, r2 = 100 mM⁻¹ s⁻¹).
 For each thing that is wrong with a study: the line that is made for it, and beside it
 the ordinary line through the same points: coverage of r1, r2 and r2/r1 in %, and the median
-half-width of the interval of r2 in % of it. Then the relaxivities of the system phantom. Both
-tables are written into docs/relaxivity.md.
-"""
+half-width of the interval of r2 in % of it. Then the relaxivities of the system phantom."""
 
 from __future__ import annotations
 
@@ -62,9 +60,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write-docs", action="store_true", help="into docs/")
     options = parser.parse_args()
-    paste(PAGE, "system phantom", system_phantom())
-    paste(PAGE, "coverage", coverage(options.studies, options.seed))
+    for name, text in (
+        ("system phantom", system_phantom()),
+        ("coverage", coverage(options.studies, options.seed)),
+    ):
+        print(text, flush=True)
+        if options.write_docs:
+            paste(PAGE, name, text)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ def diagnose(
         influence = -pull / r if r else np.full_like(c, np.nan)
     share = (X @ inverse)[:, -1] ** 2
     bend, bend_p = _curvature(c, R, root, R0, r, fixed, absolute)
-    off = _off(z, apart, dof, counted, ROUNDING * float((R * root) @ (R * root)))
+    # Stated errors are not doubted for a point that lies within them.
+    least = 1.0 if absolute else ROUNDING * float((R * root) @ (R * root))
+    off = _off(z, apart, dof, counted, least)
     counts = weight > 0
     return Diagnosis(
         leverage,
@@ -155,15 +157,15 @@ def _bend_in_words(found: Diagnosis, symbol: str) -> str:
     )
 
 
-def _off(z: Array, apart: Array, dof: int, counted: int, rounding: float) -> Array:
-    """Bonferroni probability of each externally studentised residual."""
+def _off(z: Array, apart: Array, dof: int, counted: int, least: float) -> Array:
+    """Bonferroni probability of each externally studentised residual, of at least this variance."""
     from scipy.special import stdtr
 
     if dof < 2:
         return np.full_like(z, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         without = (z @ z - z**2 / apart) / (dof - 1)
-        t = np.abs(z) / np.sqrt(np.maximum(without, rounding) * apart)
+        t = np.abs(z) / np.sqrt(np.maximum(without, least) * apart)
     p: Array = np.minimum(2 * stdtr(dof - 1, -t) * counted, 1.0)
     return p
 
