@@ -11,9 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .classes import T1_BELOW as T1_BELOW
-from .classes import T2_ABOVE as T2_ABOVE
-from .classes import classify as classify
 from .errors import InputError
 from .flags import flags_of, tubes_in_words
 from .rates import points_of
@@ -27,7 +24,28 @@ Array = NDArray[np.float64]
 
 # Points that scatter more than so many times their errors are a blunder rather than noise.
 SCATTER = 5.0
+# Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
+T1_BELOW, T2_ABOVE = 5.0, 8.0
 BLANKS = ("", "blank", "control")
+
+
+def classify(ratio: float, ci95: tuple[float, float]) -> str:
+    """What an agent is by r2/r1 and its interval: T1 agent, dual-mode, T2 agent.
+
+    Where the interval reaches over a border it may be more than one. Borders 5 and 8 as in the
+    reviews (Yang et al., Small 2023; Li et al., Chem Biomed Imaging 2023).
+    """
+    names = ("T1 agent", "dual-mode", "T2 agent")
+    if not math.isfinite(ratio) or ratio <= 0:
+        return "not determined"
+
+    def side(value: float) -> int:
+        return 0 if value < T1_BELOW else 1 if value <= T2_ABOVE else 2
+
+    if any(math.isnan(v) for v in ci95):
+        return f"{names[side(ratio)]}, interval unknown"
+    low, high = (side(v) for v in ci95)
+    return " or ".join(names[low : high + 1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import math
-import string
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .regression import Relaxivity, t95
+from .multiplicity import LEVEL, holm, letters, stars
+from .regression import NORMAL95, Relaxivity, t95
 from .replicates import LINEAR, Batches, Lines, batches, covariance_of_slopes, unscaled
 from .units import QUANTITIES
 
 Array = NDArray[np.float64]
-Key = TypeVar("Key", bound=Hashable)
 Group = tuple[Relaxivity, Batches]
 
 ANCOVA, REPLICATES, SLOPES = "ANCOVA F", "Welch's t over replicates", "Welch's t of the slopes"
-#: Levels below which a difference gets so many stars; from 0.05 on it is ``ns``.
-STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
-LEVEL = 0.05
 # An analysis of covariance takes the scatter about all lines for one. It forgives scatters that
 # differ where the concentrations give slopes of like precision: variances within this factor,
 UNEVEN = 2.0
@@ -156,14 +152,18 @@ def _over_replicates(group: Group, same_stock: bool) -> Slope:
 
 def _of_line(line: Relaxivity, same_stock: bool) -> Slope:
     """Slope of a line, with the degrees of freedom that its coverage factor speaks of."""
+    slope = line.slope
+    own = Slope(float(slope.value), float(slope.stderr) ** 2, dof_of(line.k95, line.dof))
+    return _with_stock(own, 0.0 if same_stock else line.stock_rsd)
+
+
+def dof_of(k95: float, otherwise: float) -> float:
+    """Degrees of freedom for which Student's t has this coverage factor at 95 %."""
     from scipy.special import stdtridf
 
-    slope, k = line.slope, line.k95
-    dof = float(line.dof)
-    if math.isfinite(k) and dof > 0:
-        dof = float(stdtridf(0.975, k)) if k > 1.96 else math.inf
-    own = Slope(float(slope.value), float(slope.stderr) ** 2, dof)
-    return _with_stock(own, 0.0 if same_stock else line.stock_rsd)
+    if not k95 > NORMAL95:
+        return otherwise if math.isnan(k95) else math.inf
+    return float(stdtridf(0.975, k95))
 
 
 def _with_stock(slope: Slope, stock_rsd: float) -> Slope:
@@ -273,7 +273,8 @@ def _welch(test: str, why: str, slopes: Sequence[Slope], covariance: float) -> C
         if not total > 0:
             return Comparison("", "slopes without any scatter tell nothing of errors")
         spread = float((v**2 / nu).sum())
-        dof = float(v.sum()) ** 2 / spread if spread > 0 else math.inf
+        # Welch and Satterthwaite; what shared points add is taken as known.
+        dof = total**2 / spread if spread > 0 else math.inf
         t = float(y[0] - y[1]) / math.sqrt(total)
         p = 2 * float(stdtr(dof, -abs(t)))
         return _pair(test, why, tuple(slopes), covariance, dof=dof, statistic=t, p=p)
@@ -319,74 +320,6 @@ def _pair(
         slopes=slopes,
         covariance=covariance,
     )
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """P values adjusted for how many there are; NaN, which is no test, stays and does not count.
-
-    Notes
-    -----
-    Holm, Scand J Stat 6:65 (1979).
-    """
-    adjusted = [math.nan] * len(p)
-    known = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))
-    highest = 0.0
-    for rank, (value, i) in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * value))
-        adjusted[i] = highest
-    return adjusted
-
-
-def stars(p: float) -> str:
-    """``***`` below 0.001, ``**`` below 0.01, ``*`` below 0.05, else ``ns``; empty for NaN."""
-    if math.isnan(p):
-        return ""
-    return next((text for level, text in STARS if p < level), "ns")
-
-
-def letters(groups: Sequence[Key], different: set[frozenset[Key]]) -> dict[Key, str]:
-    """Compact letter display: two groups share a letter exactly where they do not differ.
-
-    Parameters
-    ----------
-    groups : sequence
-        In the order of the letters: the first has an ``a``.
-    different : set of frozenset
-        The pairs that differ.
-
-    Returns
-    -------
-    dict
-        Letters of each group.
-
-    Notes
-    -----
-    Insert and absorb, with a sweep for letters that say nothing new (Piepho, J Comput Graph Stat
-    13:456, 2004).
-    """
-    place = {group: i for i, group in enumerate(groups)}
-    columns: list[frozenset[Key]] = [frozenset(groups)]
-    for pair in sorted(different, key=lambda pair: sorted(place[g] for g in pair)):
-        split = [column - {one} for column in columns if pair <= column for one in pair]
-        columns = [column for column in columns if not pair <= column] + split
-        columns = [
-            column
-            for i, column in enumerate(columns)
-            if not any(
-                column < other or (column == other and j < i) for j, other in enumerate(columns)
-            )
-        ]
-    for column in sorted(columns, key=len):
-        rest = [other for other in columns if other != column]
-        pairs = [{a, b} for a, b in combinations(column, 2)] or [set(column)]
-        if rest and all(any(pair <= other for other in rest) for pair in pairs):
-            columns = rest
-    columns.sort(key=lambda column: sorted(place[group] for group in column))
-    names = list(string.ascii_lowercase) + [f"({i})" for i in range(27, 27 + len(columns))]
-    return {
-        group: "".join(n for n, column in zip(names, columns, strict=False) if group in column)
-        for group in groups
-    }
 
 
 def comparison_table(lines: Lines) -> pd.DataFrame:

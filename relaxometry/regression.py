@@ -80,7 +80,7 @@ class Relaxivity(Shown):
         )
 
 
-def t95(dof: float) -> float:
+def t95(dof: int) -> float:
     """Student's t for a 95 % interval; NaN without a degree of freedom."""
     from scipy.special import stdtrit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .estimate import Estimate
 from .regression import Relaxivity, no_line, t95
 from .units import QUANTITIES
@@ -61,27 +62,29 @@ class Batches:
     @property
     def slopes(self) -> Array:
         """Of the replicates that have one, mM⁻¹ s⁻¹, shape (k,)."""
-        found = np.array([line.r.value for line in self.lines.values()], dtype=float)
-        return found[np.isfinite(found)]
+        found: Array = np.array([line.r.value for line in self.lines.values()], dtype=float)
+        known: Array = found[np.isfinite(found)]
+        return known
 
 
 def lines_of_replicates(line: Relaxivity) -> dict[int, Relaxivity]:
     """The line through each replicate's points and the shared ones (replicate 0).
 
-    A replicate with fewer than two different concentrations has a line of NaN.
+    A replicate with too few points has a line of NaN.
     """
-    found: dict[int, Relaxivity] = {}
-    for number in np.unique(line.replicate[line.replicate != 0]):
-        keep = (line.replicate == number) | (line.replicate == 0)
-        levels = np.unique(line.concentration[keep]).size
-        if levels < 2 or not math.isfinite(line.r.value):
-            reason = f"replicate {number} has {levels} concentration{'s' * (levels != 1)}"
-            found[int(number)] = no_line(
-                line.concentration[keep], line.rate[keep], line.r.symbol, reason
-            )
-        else:
-            found[int(number)] = line.refit(keep)
-    return found
+    return {number: _refitted(line, keep) for number, keep in _masks(line).items()}
+
+
+def _refitted(line: Relaxivity, keep: NDArray[np.bool_]) -> Relaxivity:
+    try:
+        return line.refit(keep)
+    except InputError as error:  # a robust line needs four points
+        return no_line(line.concentration[keep], line.rate[keep], line.r.symbol, str(error))
+
+
+def _masks(line: Relaxivity) -> dict[int, NDArray[np.bool_]]:
+    numbers = np.unique(line.replicate[line.replicate != 0]).tolist()
+    return {int(n): (line.replicate == n) | (line.replicate == 0) for n in numbers}
 
 
 def batches(line: Relaxivity) -> Batches:
@@ -110,9 +113,14 @@ def batches(line: Relaxivity) -> Batches:
     replicates, is added to the error of the mean.
     """
     lines = lines_of_replicates(line)
-    known = [one for one in lines.values() if math.isfinite(one.r.value)]
-    flags = [flag for one in lines.values() for flag in one.flags if one not in known]
-    y = np.array([one.r.value for one in known])
+    known = {number: one for number, one in lines.items() if math.isfinite(one.r.value)}
+    flags = [
+        f"replicate {number}: {flag}"
+        for number, one in lines.items()
+        for flag in one.flags
+        if number not in known
+    ]
+    y = np.array([one.r.value for one in known.values()])
     k = y.size
     nan = math.nan
     mean = float(y.mean()) if k else nan
@@ -124,7 +132,9 @@ def batches(line: Relaxivity) -> Batches:
             lines, mean, sd, Estimate(nan, nan, line.r.symbol), (nan, nan), nan, nan, nan,
             tuple(flags),
         )  # fmt: skip
-    within, dof = covariance_of_slopes(known)
+    masks = _masks(line)
+    points = [np.flatnonzero(masks[number]).tolist() for number in known]
+    within, dof = covariance_of_slopes(list(known.values()), points)
     if np.isfinite(within).all():
         tau2, mu, variance = _random_effects(y, within)
         chi2, fixed_variance = _generalised_q(y, within)
@@ -153,64 +163,80 @@ def batches(line: Relaxivity) -> Batches:
     )
 
 
-def covariance_of_slopes(lines: list[Relaxivity]) -> tuple[Array, float]:
+def covariance_of_slopes(
+    lines: Sequence[Relaxivity], points: Sequence[Sequence[Hashable]] | None = None
+) -> tuple[Array, float]:
     """Covariance (k, k) of the slopes of lines that may share points, and its degrees of freedom.
 
     The scatter is taken from all lines together where their slopes are weighted sums of the rates;
     it is not below 1 where the errors of the rates are known. Degrees of freedom are infinite where
     those errors suffice. Lines of other methods bring their own errors, taken as independent.
+
+    Parameters
+    ----------
+    lines : sequence of Relaxivity (k,)
+    points : sequence of sequences, optional
+        A name for each point of each line, the same for a point that several share; without it,
+        points are told apart by tube, replicate, concentration and rate.
     """
     methods = {line.method for line in lines}
     if len(methods) > 1 or not methods <= set(LINEAR):
-        errors = np.array([line.slope.stderr for line in lines], dtype=float)
-        return np.diag(errors**2), float(sum(line.dof for line in lines))
-    unit, scale, dof = unscaled(lines)
+        variances = [line.slope.stderr**2 for line in lines]
+        return np.diag(np.array(variances)), float(sum(line.dof for line in lines))
+    unit, scale, dof = unscaled(lines, points)
     if methods == {"weighted"}:
         return (unit, math.inf) if not scale > 1 else (scale * unit, dof)
     return scale * unit, dof
 
 
-def unscaled(lines: list[Relaxivity]) -> tuple[Array, float, float]:
+def unscaled(
+    lines: Sequence[Relaxivity], points: Sequence[Sequence[Hashable]] | None = None
+) -> tuple[Array, float, float]:
     """Covariance of slopes for points of unit scatter, the scatter (χ²/ν), and its ν.
 
     A point that several lines share makes their slopes depend on each other.
     """
-    sigmas = [np.where(np.isfinite(line.sigma), line.sigma, 1.0) for line in lines]
-    pulls = [_pull(line, sigma) for line, sigma in zip(lines, sigmas, strict=True)]
-    points = [_points(line) for line in lines]
+    errors = [_errors(line) for line in lines]
+    moves = [line.pull * error for line, error in zip(lines, errors, strict=True)]
+    named = [_places(names) for names in points or [_names(line) for line in lines]]
     covariance = np.empty((len(lines), len(lines)))
-    for i, mine in enumerate(points):
-        for j, other in enumerate(points):
-            shared = [(mine[key], other[key]) for key in mine if key in other]
-            covariance[i, j] = sum(
-                pulls[i][a] * pulls[j][b] * sigmas[i][a] * sigmas[j][b] for a, b in shared
-            )
-    chi2 = sum(
-        float(((line.residual / sigma) ** 2).sum())
-        for line, sigma in zip(lines, sigmas, strict=True)
-    )
+    for i, mine in enumerate(named):
+        for j, other in enumerate(named):
+            shared = [(mine[name], other[name]) for name in mine if name in other]
+            covariance[i, j] = sum(float(moves[i][a] * moves[j][b]) for a, b in shared)
+    residuals = [line.residual / error for line, error in zip(lines, errors, strict=True)]
+    chi2 = sum(float(rest @ rest) for rest in residuals)
     freedom = sum(line.dof for line in lines)
-    repeated = sum(map(len, points)) - len(set().union(*points))
-    scale = chi2 / freedom if freedom > 0 else math.nan
+    repeated = sum(map(len, named)) - len(set().union(*named))
     # The scatter is unbiased whether or not points are shared, but rests on fewer of them.
+    scale = chi2 / freedom if freedom > 0 else math.nan
     return covariance, scale, float(max(freedom - repeated, 0))
 
 
-def _points(line: Relaxivity) -> dict[tuple[Any, float, float], int]:
-    keys = zip(line.tubes, line.concentration.tolist(), line.rate.tolist(), strict=True)
-    found: dict[Any, int] = {}
-    for i, key in enumerate(keys):
+def _errors(line: Relaxivity) -> Array:
+    """Errors of a line's points up to a factor common to all lines of its method."""
+    if line.method == "weighted":
+        return line.sigma
+    if line.method != "relative":
+        return np.ones(line.n)
+    fitted = np.abs(line.line(line.concentration))
+    error: Array = np.maximum(fitted, 1e-6 * fitted.max())
+    return error
+
+
+def _names(line: Relaxivity) -> list[Hashable]:
+    if not line.tubes:
+        return [object() for _ in range(line.n)]
+    columns = (line.tubes, line.replicate.tolist(), line.concentration.tolist(), line.rate.tolist())
+    return list(zip(*columns, strict=True))
+
+
+def _places(names: Sequence[Hashable]) -> dict[Hashable, int]:
+    found: dict[Hashable, int] = {}
+    for i, name in enumerate(names):
         # A tube that stands twice in one line is two points.
-        found[key if key not in found else (*key, i)] = i
+        found[name if name not in found else (name, i)] = i
     return found
-
-
-def _pull(line: Relaxivity, sigma: Array) -> Array:
-    """How the slope moves with each rate, dr/dR, mM⁻¹."""
-    w, c = sigma**-2, line.concentration
-    centre = 0.0 if line.n - line.dof == 1 else (w * c).sum() / w.sum()  # a fixed intercept: 0
-    pull: Array = w * (c - centre) / (w * (c - centre) ** 2).sum()
-    return pull
 
 
 def _generalised_q(y: Array, covariance: Array) -> tuple[float, float]:
@@ -289,10 +315,11 @@ def replicate_table(lines: Lines) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Every unit is in its column's name; NaN where a replicate gives no line.
+        Every unit is in its column's name; NaN where a replicate gives no line. Empty where
+        nothing was replicated.
     """
-    rows = []
-    for (agent, condition), fits in lines.items():
+    rows: list[dict[str, Any]] = []
+    for (agent, condition), fits in lines.items() if replicated(lines) else ():
         each = {symbol: lines_of_replicates(line) for symbol, line in fits.items()}
         for number in sorted(set().union(*each.values())):
             row: dict[str, Any] = {"agent": agent, "condition": condition, "replicate": number}
@@ -312,6 +339,11 @@ def replicate_table(lines: Lines) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def replicated(lines: Lines) -> bool:
+    """Whether any line has more than one replicate."""
+    return any(len(_masks(line)) > 1 for fits in lines.values() for line in fits.values())
+
+
 def ratio_of_slopes(mine: Mapping[str, Relaxivity]) -> float:
     """r2/r1 of one replicate; NaN where it lacks one or r1 is not above 0."""
     if not {"r1", "r2"} <= mine.keys() or not mine["r1"].r.value > 0:
@@ -329,7 +361,7 @@ def ratios(found: Mapping[str, Batches]) -> Array:
 
 
 def replicate_summary(lines: Lines) -> pd.DataFrame:
-    """A row per agent and condition that has replicates: mean ± SD, and the mixed view.
+    """A row per agent and condition: mean ± SD over replicates, and the mixed view.
 
     Parameters
     ----------
@@ -338,14 +370,13 @@ def replicate_summary(lines: Lines) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Every unit is in its column's name; see :class:`Batches`.
+        Every unit is in its column's name; see :class:`Batches`. Empty where nothing was
+        replicated.
     """
-    rows = []
-    for (agent, condition), fits in lines.items():
+    rows: list[dict[str, Any]] = []
+    for (agent, condition), fits in lines.items() if replicated(lines) else ():
         found = {symbol: batches(line) for symbol, line in fits.items()}
         numbers: set[int] = set().union(*(one.lines for one in found.values()))
-        if not numbers:
-            continue
         row: dict[str, Any] = {
             "agent": agent,
             "condition": condition,

@@ -7,14 +7,16 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .classes import CLASSES, classify
-from .comparison import LEVEL, Comparison, Slope, compare, holm
+from .comparison import Comparison, Slope, compare, dof_of
 from .errors import InputError
 from .estimate import Estimate
-from .regression import Relaxivity, fieller, t95
+from .multiplicity import LEVEL, holm
+from .ratio import fieller
+from .ratio import ratio as ratio_of
+from .regression import Relaxivity, t95
 from .replicates import Lines, batches, ratios
 from .units import QUANTITIES
 
@@ -242,7 +244,7 @@ def _fold(after: Slope, before: Slope, covariance: float = 0.0) -> Fold:
     if not (math.isfinite(v + w) and after.dof > 0 and before.dof > 0):
         return Fold(before.value, after.value, fold)
     k = t95((v + w) ** 2 / spread if spread > 0 else math.inf)
-    ends = fieller(_estimate(after), _estimate(before), k)
+    ends = fieller(_estimate(after), _estimate(before), k, covariance)
     return Fold(before.value, after.value, fold, ends)
 
 
@@ -269,9 +271,7 @@ def _fold_of_ratio(
 
 
 def _ratio_of_lines(fits: Mapping[str, Relaxivity]) -> Slope:
-    r1, r2 = fits["r1"], fits["r2"]
-    if not r1.r.value > 0:
+    if not fits["r1"].r.value > 0:
         return Slope(math.nan, math.nan, 0.0)
-    estimate = r2.slope.over(r1.slope)
-    dof = float(np.nanmin([r1.dof, r2.dof]))
-    return Slope(float(estimate.value), float(estimate.stderr) ** 2, dof)
+    found = ratio_of(fits["r2"], fits["r1"])
+    return Slope(found.value, found.stderr**2, dof_of(found.k95, 0.0))

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins scene order template edges flags",
+    "units multiplicity records geometry noise whole polarity standins scene order template edges flags",
     "carry silhouette",
     "walls",
     "estimate sheet settings rims elsewhere",
@@ -26,7 +26,7 @@ FLOORS = (
     "stack",
     "series regression rates",
     "points replicates models images contrast reference bias moved",
-    "alignment comparison classes",
+    "alignment comparison",
     "tubes switching",
     "finding",
     "maps plan archive mapimage sidecar",
@@ -46,7 +46,7 @@ FLOORS = (
     "b1 parametric placing remarks pictures agreement",
     "plots",
     "bids folder mapfiles",
-    "sample study inspection",
+    "sample study inspection relaxivityrecords",
     "results",
     "page tubefiles",
     "reports",
