@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .agentrow import RATIO_KEYS, line_keys
 from .records import Record, paired, plain, unknown
-from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
+from .units import RELAXIVITY_OF, TIME_OF
 
 if TYPE_CHECKING:
     from .agents import RelaxivityTable
@@ -54,14 +55,8 @@ def relaxivity_document(lines: RelaxivityTable | None) -> Record:
 
 def relaxivity_records(table: pd.DataFrame) -> list[Record]:
     """Rows of ``relaxivity.csv``; r1 and r2 are always there, null where they were not measured."""
-    keys: list[str] = []
-    for rate, symbol in RELAXIVITY_OF.items():
-        unit = QUANTITIES[symbol].key
-        keys += [f"{symbol}_{unit}", f"{symbol}_stderr_{unit}"]
-        keys += [f"{symbol}_ci95_low_{unit}", f"{symbol}_ci95_high_{unit}"]
-        keys += [f"{rate}_0_per_s", f"{rate}_0_stderr_per_s"]
-        keys += [f"{symbol}_rsquared", f"{symbol}_chi2_reduced", f"{symbol}_n_points"]
-    keys += ["r2_r1", "r2_r1_ci95_low", "r2_r1_ci95_high"]
+    keys = [key for symbol in RELAXIVITY_OF.values() for key in line_keys(symbol)]
+    keys += RATIO_KEYS
     first = ("agent", "condition", "n_points", "method")
     more = [c for c in map(str, table.columns) if c not in {*first, *keys, *_ORDER_LAST}]
     records = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .classes import CLASSES, classify
+from .agentrow import CLASSES, classify
 from .comparison import Comparison, Slope, compare, dof_of
 from .errors import InputError
 from .estimate import Estimate
@@ -63,7 +63,7 @@ def switch_in_words(
     r1, r2 : {"rises", "falls", "no significant change", "unknown"}
         What became of each relaxivity.
     class_before, class_after : str
-        As :func:`relaxometry.classes.classify` says.
+        As :func:`relaxometry.agents.classify` says.
     ratio : Fold, optional
         Of r2/r1.
 

@@ -18,15 +18,16 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units multiplicity records geometry noise whole polarity standins scene order template edges flags",
-    "carry silhouette",
+    "units multiplicity records geometry noise whole polarity standins scene order template edges "
+    "flags diagnosis straight linemethod",
+    "carry silhouette robust",
     "walls",
     "estimate sheet settings rims elsewhere",
     "circles",
     "stack",
-    "series regression rates",
-    "points replicates models images contrast reference bias moved",
-    "alignment comparison",
+    "series regression rates usable",
+    "points replicates models images contrast reference bias moved ratio",
+    "alignment agentrow comparison",
     "tubes switching",
     "finding",
     "maps plan archive mapimage sidecar",
@@ -69,6 +70,7 @@ DOORS = {
     "jinja2": {"page"},
     "typer": {"cli"},
     "numba": {"kernels"},
+    "odrpack": {"straight"},
 }
 
 HEAVY = (
@@ -81,6 +83,7 @@ HEAVY = (
     "nibabel",
     "brukerapi",
     "roifile",
+    "odrpack",
     "scipy",
 )
 
