@@ -181,6 +181,7 @@ def _row(lines: Lines, classes: Mapping[Key, str], before: Key, after: Key) -> d
         row[f"{symbol}_before_{unit}"], row[f"{symbol}_after_{unit}"] = found.before, found.after
         _enter(row, symbol, found)
         row[f"{symbol}_test"], row[f"{symbol}_p"] = test.test, test.p
+        row[f"{symbol}_p_holm"] = math.nan  # once all changes of the agent are known
         if not test.test:
             flags.append(f"{symbol}: no test, {test.why}")
         flags += _open_ends(symbol, found)
