@@ -135,9 +135,12 @@ def batches(line: Relaxivity) -> Batches:
     masks = _masks(line)
     points = [np.flatnonzero(masks[number]).tolist() for number in known]
     within, dof = covariance_of_slopes(list(known.values()), points)
-    if np.isfinite(within).all():
+    if not within.any():
+        # Points without any scatter about their lines: all there is lies between them.
+        tau2, mu, variance, fixed_variance, p = sd**2, mean, sd**2 / k, 0.0, nan
+    elif np.isfinite(within).all():
         tau2, mu, variance = _random_effects(y, within)
-        chi2, fixed_variance = _generalised_q(y, within)
+        chi2, _, fixed_variance = _weighted_mean(y, within)
         p = _upper_tail(chi2, k - 1, dof)
     else:
         flags.append("the replicates' own errors are unknown: all count alike")
@@ -239,13 +242,8 @@ def _places(names: Sequence[Hashable]) -> dict[Hashable, int]:
     return found
 
 
-def _generalised_q(y: Array, covariance: Array) -> tuple[float, float]:
-    """Weighted sum of squares about the weighted mean, and the variance of that mean."""
-    Q, _, variance = _weighted_mean(y, covariance)
-    return Q, variance
-
-
 def _weighted_mean(y: Array, covariance: Array) -> tuple[float, float, float]:
+    """Weighted sum of squares about the weighted mean, that mean, and its variance."""
     inverse = np.linalg.pinv(covariance, hermitian=True)
     total = float(inverse.sum())
     mu = float(inverse.sum(axis=0) @ y) / total
@@ -263,15 +261,10 @@ def _random_effects(y: Array, within: Array) -> tuple[float, float, float]:
     def excess(tau2: float) -> float:
         return _weighted_mean(y, within + tau2 * identity)[0] - (k - 1)
 
-    spread = float(y.var(ddof=1))
-    tau2 = 0.0
-    if spread > 0 and not within.any():
-        tau2 = spread  # lines without any scatter: all of it is between them
-    elif spread > 0 and excess(0.0) > 0:
+    spread, tau2 = float(y.var(ddof=1)), 0.0
+    if excess(0.0) > 0:
         # Q falls with τ², and at this end it is below k − 1.
         tau2 = float(brentq(excess, 0.0, 2 * k * spread, xtol=1e-14 * spread, rtol=1e-12))
-    elif not spread > 0:
-        return 0.0, float(y.mean()), 0.0
     Q, mu, variance = _weighted_mean(y, within + tau2 * identity)
     return tau2, mu, Q / (k - 1) * variance
 
