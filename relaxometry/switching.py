@@ -241,9 +241,10 @@ def _fold(after: Slope, before: Slope, covariance: float = 0.0) -> Fold:
         return Fold(before.value, after.value, math.nan)
     fold = after.value / before.value
     v, w = after.variance, fold**2 * before.variance
-    spread = v**2 / after.dof + w**2 / before.dof
     if not (math.isfinite(v + w) and after.dof > 0 and before.dof > 0):
         return Fold(before.value, after.value, fold)
+    # Welch and Satterthwaite, of the difference after − fold·before.
+    spread = v**2 / after.dof + w**2 / before.dof
     k = t95((v + w) ** 2 / spread if spread > 0 else math.inf)
     ends = fieller(_estimate(after), _estimate(before), k, covariance)
     return Fold(before.value, after.value, fold, ends)
