@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .agentrow import T1_BELOW, T2_ABOVE, agent_row, classify
-from .comparison import comparison_table, letters_of
+from .comparison import Comparison, comparison_table, letters_of, omnibus
 from .errors import InputError
 from .linemethod import BOTH_AXES, FEWEST_ROBUST, METHODS, Method
 from .rates import points_of
@@ -65,6 +65,8 @@ class RelaxivityTable:
         Every pair of agents and conditions.
     letters : mapping of {"r1", "r2"} to {(agent, condition): str}
         Compact letters: two that share one do not differ.
+    omnibus : mapping of {"r1", "r2"} to Comparison
+        Whether all slopes are equal.
     switches : DataFrame
         Agents in two or more conditions, before and after.
     """
@@ -89,6 +91,10 @@ class RelaxivityTable:
     @cached_property
     def letters(self) -> Mapping[str, Mapping[tuple[str, str], str]]:
         return letters_of(self.lines, self.comparisons)
+
+    @cached_property
+    def omnibus(self) -> Mapping[str, Comparison]:
+        return omnibus(self.lines)
 
     @cached_property
     def switches(self) -> pd.DataFrame:

@@ -46,10 +46,11 @@ def relaxivity_tables(lines: RelaxivityTable | None) -> dict[str, list[Record]]:
 
 
 def relaxivity_document(lines: RelaxivityTable | None) -> Record:
-    """The same for ``results.json``: the ends of an interval as one list, and the letters."""
+    """The same for ``results.json``, the ends of an interval as one list; letters and omnibus."""
     tables = relaxivity_tables(lines)
     document: Record = {name: [paired(one) for one in rows] for name, rows in tables.items()}
     document["letters"] = [] if lines is None else letter_records(lines)
+    document["omnibus"] = [] if lines is None else omnibus_records(lines)
     return document
 
 
@@ -194,3 +195,21 @@ def letter_records(lines: RelaxivityTable) -> list[Record]:
         for symbol, groups in lines.letters.items()
         for (agent, condition), text in groups.items()
     ]
+
+
+def omnibus_records(lines: RelaxivityTable) -> list[Record]:
+    """One test per symbol of whether all slopes are equal."""
+    rows = [
+        {
+            "symbol": symbol,
+            "n_slopes": sum(symbol in fits for fits in lines.lines.values()),
+            "test": found.test,
+            "statistic": found.statistic,
+            "dof_between": found.dof_between,
+            "dof": found.dof,
+            "p": found.p,
+            "why": found.why,
+        }
+        for symbol, found in lines.omnibus.items()
+    ]
+    return comparison_records(pd.DataFrame(rows))

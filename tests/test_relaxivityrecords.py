@@ -51,13 +51,15 @@ def strict(document):
 
 def test_every_table_is_there_under_its_key():
     document = strict(relaxivity_document(made()))
-    assert list(document) == [*TABLES, "letters"]
+    assert list(document) == [*TABLES, "letters", "omnibus"]
     assert [len(document[name]) for name in TABLES] == [3, 2 * (3 * 16), 9, 3, 6, 1]
+    assert [row["n_slopes"] for row in document["omnibus"]] == [3, 3]
+    assert document["omnibus"][1]["p"] < 0.001
     assert [row["letters"] for row in document["letters"] if row["symbol"] == "r2"]
 
 
 def test_no_lines_no_records():
-    assert relaxivity_document(None) == {name: [] for name in (*TABLES, "letters")}
+    assert relaxivity_document(None) == {name: [] for name in (*TABLES, "letters", "omnibus")}
 
 
 def test_one_line_has_no_replicate_comparison_or_switch():
