@@ -76,6 +76,8 @@ def lines_of_replicates(line: Relaxivity) -> dict[int, Relaxivity]:
 
 
 def _refitted(line: Relaxivity, keep: NDArray[np.bool_]) -> Relaxivity:
+    if keep.all():
+        return line
     try:
         return line.refit(keep)
     except InputError as error:  # a robust line needs four points
