@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from .estimate import Estimate
 from .jupyter import Shown
-from .linemethod import ABSOLUTE
+from .linemethod import ABSOLUTE, BOTH_AXES
 from .regression import NORMAL95, Relaxivity, t95
 from .robust import averaged, theil_sen
-from .straight import weighted
 
 Array = NDArray[np.float64]
 
@@ -149,16 +148,17 @@ def fieller(
 
 #: Methods whose lines have intervals of their own, not by a standard error.
 _OF_THEIR_OWN = ("robust", "theil-sen")
-#: In which the search for an end of an interval goes from the ratio to infinity.
-_STEPS = 90
+#: Each step of the search for an end of an interval over the one before.
+_LONGER = 1.25
 
 
 def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, float]:
     """Variance of the slope of R2 − ρ·R1, and the coverage factor of its interval."""
     mine, theirs = _common(one, other)
-    dof = mine.size - max(one.parameters, other.parameters)
     apart = one.slope.stderr**2 + (rho * other.slope.stderr) ** 2
-    if dof < 1:  # not the same tubes: two estimates that know nothing of each other
+    if mine.size <= max(
+        one.parameters, other.parameters
+    ):  # not the same tubes: two estimates that know nothing of each other
         parts = np.array([one.slope.stderr**2, (rho * other.slope.stderr) ** 2])
         sure = np.array([one.known, other.known])
         dofs = np.array([one.dof, other.dof])
@@ -169,7 +169,10 @@ def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, 
     stated += rho**2 * float(other.pull**2 @ _rate_variance(other))
     if absolute:
         stated += _from_concentrations(one, other, mine, theirs, rho)
-    found = _scatter(one, other, mine, theirs, rho, error) / dof
+    chi2, dof = _scatter(one, other, mine, theirs, rho, error)
+    if dof < 1:
+        return stated, NORMAL95 if absolute else math.nan
+    found = chi2 / dof
     scale = max(found, 1.0) if absolute else found
     known = 1 / scale if absolute else 0.0
     k = _coverage(known, np.array([1 - known]), np.array([dof]))
@@ -183,12 +186,26 @@ def _scatter(
     theirs: NDArray[np.intp],
     rho: float,
     variance: Array,
-) -> float:
-    """χ² of the line through R2 − ρ·R1 of common tubes, from which their concentrations cancel."""
+) -> tuple[float, int]:
+    """χ² of the line through R2 − ρ·R1 of common tubes, and its degrees of freedom.
+
+    From this difference the concentrations cancel. Where they have errors its best line is not the
+    one that was drawn; what lies between the two is then no scatter, and one degree less is left.
+    """
+    used = variance > 0
+    sigma = np.sqrt(variance[used])
     c, R = one.concentration[mine], one.rate[mine] - rho * other.rate[theirs]
-    sigma = np.sqrt(np.where(variance > 0, variance, np.inf))
-    line = weighted(c, R, sigma, one.R0.value - rho * other.R0.value if one.fixed else None)
-    return float((((R - line.intercept - line.slope * c) / sigma) ** 2).sum())
+    columns = [c] if one.fixed and other.fixed else [np.ones_like(c), c]
+    if one.method in BOTH_AXES:
+        columns.append(one.pull[mine] * variance)
+    if one.fixed and other.fixed:
+        R = R - (one.R0.value - rho * other.R0.value)
+    # In units of their own size, so that the rank can be told.
+    X = np.stack([column[used] / sigma for column in columns], axis=1)
+    X /= np.sqrt((X**2).sum(axis=0))
+    coefficients, _, rank, _ = np.linalg.lstsq(X, R[used] / sigma, rcond=1e-9)
+    left = R[used] / sigma - X @ coefficients
+    return float(left @ left), int(used.sum() - rank)
 
 
 def _coverage(known: float, scatter: Array, dof: NDArray[Any]) -> float:
@@ -238,19 +255,18 @@ def _criterion(one: Relaxivity, other: Relaxivity) -> Callable[[float], float]:
             R = R2 - rho * R1
             if one.fixed:
                 R = R - (one.R0.value - rho * other.R0.value)
-            found = (
-                averaged(c, R, sigma, 0.0 if one.fixed else None)
-                if one.method == "robust"
-                else theil_sen(c, R)
-            )
-            low, high = found.ci95
+            if one.method == "robust":
+                below = averaged(c, R, sigma, 0.0 if one.fixed else None).slope.below(0.0)
+                return 0.025 - min(below, 1 - below)
+            low, high = theil_sen(c, R)[1]
             return max(low, -high)
 
         return beyond
 
     def unlikely(rho: float) -> float:
         variance, k = _difference(one, other, rho)
-        return abs(one.r.value - rho * other.r.value) - k * math.sqrt(variance)
+        off = abs(one.r.value - rho * other.r.value)
+        return float(off - k * math.sqrt(variance))
 
     return unlikely
 
@@ -280,11 +296,12 @@ def _where_flat(
     start = math.atan(value / scale)
     for side in (-1.0, 1.0):
         inside, end = start, math.copysign(math.inf, side)
-        for angle in np.linspace(start, side * math.pi / 2, _STEPS)[1:-1]:
-            if at(angle) > 0:
-                end = scale * math.tan(float(brentq(at, inside, angle, xtol=1e-12)))
+        step = side * min(stderr / (2 * scale), 0.1)
+        while abs(inside + step) < math.pi / 2:
+            if at(inside + step) > 0:
+                end = scale * math.tan(float(brentq(at, inside, inside + step, xtol=1e-12)))
                 break
-            inside = angle
+            inside, step = inside + step, _LONGER * step
         ends.append(end)
     return ends[0], ends[1]
 

@@ -306,14 +306,13 @@ def relaxivity_fit(
 
     parameters = 2 if intercept is None else 1
     dof, flags = c.size - parameters, []
-    wrong, own = np.zeros_like(c), None
-    if method in ("robust", "theil-sen"):
-        found = (
-            robust.averaged(c, R, np.ones_like(c) if sigma is None else sigma, intercept)
-            if method == "robust"
-            else robust.theil_sen(c, R)
-        )
+    wrong = np.zeros_like(c)
+    own: tuple[float, float] | None = None
+    if method == "robust":
+        found = robust.averaged(c, R, np.ones_like(c) if sigma is None else sigma, intercept)
         line, own, wrong = found.line, found.ci95, found.wrong
+    elif method == "theil-sen":
+        line, own = robust.theil_sen(c, R)
     elif method == "odr" and sigma is not None and c_sd is not None:
         line = straight.odr(c, R, c_sd, sigma, intercept)
     elif method == "york" and sigma is not None and c_sd is not None:
