@@ -13,6 +13,7 @@ from .usable import LeftOut
 
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
+CLASSES = ("T1 agent", "dual-mode", "T2 agent")
 
 
 def classify(ratio: float, ci95: tuple[float, float]) -> str:
@@ -21,7 +22,6 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
     Where the interval reaches over a border it may be more than one. Borders 5 and 8 as in the
     reviews (Yang et al., Small 2023; Li et al., Chem Biomed Imaging 2023).
     """
-    names = ("T1 agent", "dual-mode", "T2 agent")
     if not math.isfinite(ratio) or ratio <= 0:
         return "not determined"
 
@@ -29,9 +29,9 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
         return 0 if value < T1_BELOW else 1 if value <= T2_ABOVE else 2
 
     if any(math.isnan(v) for v in ci95):
-        return f"{names[side(ratio)]}, interval unknown"
+        return f"{CLASSES[side(ratio)]}, interval unknown"
     low, high = (side(v) for v in ci95)
-    return " or ".join(names[low : high + 1])
+    return " or ".join(CLASSES[low : high + 1])
 
 
 def agent_row(

@@ -18,17 +18,17 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins scene order template edges flags "
-    "diagnosis straight linemethod",
+    "units multiplicity records geometry noise whole polarity standins scene order template edges "
+    "flags diagnosis straight linemethod",
     "carry silhouette robust",
     "walls",
     "estimate sheet settings rims elsewhere",
     "circles",
     "stack",
     "series regression rates usable",
-    "points models images contrast reference bias moved ratio",
-    "alignment agentrow",
-    "tubes",
+    "points replicates models images contrast reference bias moved ratio",
+    "alignment agentrow comparison",
+    "tubes switching",
     "finding",
     "maps plan archive mapimage sidecar",
     "tables simulate scans",
@@ -47,7 +47,7 @@ FLOORS = (
     "b1 parametric placing remarks pictures agreement",
     "plots",
     "bids folder mapfiles",
-    "sample study inspection",
+    "sample study inspection relaxivityrecords",
     "results",
     "page tubefiles",
     "reports",
