@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,8 +12,8 @@ from . import __version__
 from .agents import T1_BELOW, T2_ABOVE
 from .geometry import voxel_size
 from .maps import ParameterMaps
-from .rates import RELATIVE_FLOOR
 from .series import range_text
+from .tablereport import table_methods
 from .units import QUANTITIES
 
 if TYPE_CHECKING:
@@ -27,11 +26,6 @@ KINDS = {
     "VTR": "variable repetition time",
     "VFA": "variable flip angle",
 }
-_LINES = {
-    "ordinary": "ordinary least squares",
-    "weighted": "least squares weighted by 1/σ²",
-    "york": "a line with errors in both axes (York et al., Am J Phys 72:367, 2004)",
-}
 
 
 def paragraphs(result: StudyResult) -> Iterator[str]:
@@ -40,7 +34,7 @@ def paragraphs(result: StudyResult) -> Iterator[str]:
     if scans:
         yield " ".join([*scans, *_fit_sentences(result)])
     if result.relaxivity is not None:
-        yield " ".join(_relaxivity_sentences(result))
+        yield table_methods(result.relaxivity, result.facts, (T1_BELOW, T2_ABOVE))
     if result.reference is not None:
         sources = reference_sources(result)
         yield (
@@ -118,51 +112,6 @@ def _fit_sentences(result: StudyResult) -> Iterator[str]:
             f"({counts} voxels each); the fit of a tube's mean signal is "
             "its value, and the SD is that between its voxels."
         )
-
-
-def _relaxivity_sentences(result: StudyResult) -> Iterator[str]:
-    assert result.relaxivity is not None
-    lines = [
-        line
-        for fits in result.relaxivity.lines.values()
-        for line in fits.values()
-        if math.isfinite(line.r.value)
-    ]
-    if not lines:
-        yield "No relaxivity could be determined from these tubes."
-        return
-    methods = list(dict.fromkeys(line.method for line in lines))
-    symbols = list(dict.fromkeys(s for fits in result.relaxivity.lines.values() for s in fits))
-    equations = " and ".join(f"{s.upper()} = {s.upper()}(0) + {s}·c" for s in symbols)
-    ion = f" of {result.facts.concentration_of}" if result.facts.concentration_of else ""
-    points = sorted({line.n for line in lines})
-    count = f"{points[0]}" if len(points) == 1 else f"{points[0]} to {points[-1]}"
-    yield (
-        f"Relaxivities are the slopes of {equations} against the concentration c{ion}, by "
-        f"{' or '.join(_LINES[m] for m in methods)}, over {count} points each."
-    )
-    flagged = sum(bool(one.codes) for one in result.relaxivity.left_out)
-    if flagged:
-        yield (
-            "Points whose T1 or T2 is not to be trusted by the rules of the software, as the tube "
-            f"table says, were left out ({flagged} in all)."
-        )
-    if set(methods) != {"ordinary"}:
-        yield (
-            "A rate's σ is the larger of the standard error of its fit and that of the mean over "
-            f"the tube's voxels (SD/√n), in quadrature with {100 * RELATIVE_FLOOR:g} % of the "
-            "rate; where the points scatter more than their σ, the errors of the line are "
-            "multiplied by √(χ²/ν)."
-        )
-    intervals = "Intervals are 95 %, by Student's t with n − 2 degrees of freedom"
-    if len(symbols) < 2:
-        yield f"{intervals}."
-        return
-    yield (
-        f"{intervals} (of r2/r1 with its error by the delta method). By r2/r1, an agent is a T1 "
-        f"agent below {T1_BELOW:g}, a T2 agent above {T2_ABOVE:g} and dual-mode between; where "
-        "Fieller's interval of the ratio crosses a border, both are named."
-    )
 
 
 def reference_sources(result: StudyResult) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -19,17 +19,24 @@ from .pagetables import (
     contrast_row,
     facts_of,
     reference_rows,
-    relaxivity_rows,
     tube_columns,
     tube_rows,
 )
 from .results import libraries
+from .tablereport import (
+    agent_rows,
+    comparison_rows,
+    legend,
+    line_texts,
+    replicate_rows,
+    switch_rows,
+)
 
 if TYPE_CHECKING:
     from .study import StudyResult
 
 
-def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
+def page(result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[str] = ()) -> str:
     """The report as HTML, with nothing to load from elsewhere and no script.
 
     Parameters
@@ -38,8 +45,11 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
     figures : mapping of str to bytes
         SVG of each figure by name: ``relaxivity``, ``tubes``, ``T1_map``, ``T1_curves``,
         ``contrast`` and so on; those that are missing are left out.
+    ranking : sequence of str
+        How each agent ranks among published ones, in words.
     """
     source = files(__package__).joinpath("templates/report.html").read_text(encoding="utf-8")
+    table = result.relaxivity
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -48,7 +58,13 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
         facts=facts_of(result.facts),
         ion=result.facts.concentration_of,
         figures={name: _picture(svg) for name, svg in figures.items()},
-        relaxivity=list(relaxivity_rows(result)),
+        relaxivity=[] if table is None else agent_rows(table),
+        legend="" if table is None else legend(table),
+        replicates=[] if table is None else replicate_rows(table),
+        comparisons=[] if table is None else comparison_rows(table),
+        switches=[] if table is None else switch_rows(table),
+        ranking=list(ranking),
+        lines=[] if table is None else line_texts(table),
         failures=result.failures,
         warnings=result.warnings,
         quantities=list(result.maps),
@@ -56,7 +72,7 @@ def page(result: StudyResult, figures: Mapping[str, bytes]) -> str:
         acquisition=acquisition_rows(result.maps),
         tubes=list(tube_rows(result)),
         tube_columns=tube_columns(result),
-        left_out=result.relaxivity is not None and bool(result.relaxivity.left_out),
+        left_out=table is not None and bool(table.left_out),
         contrast=[contrast_row(one) for one in result.contrasts],
         reference=list(reference_rows(result)),
         agreement=agreement_rows(result),

@@ -55,28 +55,6 @@ def facts_of(facts: StudyFacts) -> list[str]:
     ]
 
 
-def relaxivity_rows(result: StudyResult) -> Iterator[Row]:
-    if result.relaxivity is None:
-        return
-    for row in result.relaxivity.table.to_dict("records"):
-        lines = result.relaxivity.lines[str(row["agent"]), str(row["condition"] or "")]
-        ratio = row["r2_r1"]
-        yield {
-            "name": " ".join(str(row[k]) for k in ("agent", "condition") if row[k]),
-            "r": {
-                symbol: {"value": number(one.r.value, one.r.stderr), "ci": interval(*one.ci95)}
-                for symbol, one in lines.items()
-            },
-            "R0": {s.upper(): number(one.R0.value, one.R0.stderr) for s, one in lines.items()},
-            "ratio": f"{ratio:.4g}" if math.isfinite(ratio) else "–",
-            "ratio_ci": interval(row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]),
-            "class": row["class"],
-            "n": " / ".join(dict.fromkeys(str(line.n) for line in lines.values())),
-            "method": row["method"],
-            "flags": [flag for flag in str(row["flags"]).split("; ") if flag],
-        }
-
-
 def acquisition_rows(maps: Mapping[str, ParameterMaps]) -> list[tuple[str, list[str]]]:
     """Rows of the acquisition table: what, and its value for each series."""
     columns = [_scan(one) for one in maps.values()]

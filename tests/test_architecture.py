@@ -23,9 +23,9 @@ FLOORS = (
     "walls",
     "estimate sheet settings rims elsewhere",
     "circles numerals",
-    "stack",
+    "stack linereport",
     "series regression rates",
-    "points models images contrast reference bias moved",
+    "points models images contrast reference bias moved tablereport",
     "alignment",
     "tubes",
     "finding",
@@ -49,7 +49,7 @@ FLOORS = (
     "sample study inspection",
     "results methods",
     "pagetables",
-    "page tubefiles",
+    "page pdfpage tubefiles",
     "reports",
     "arguments answer",
     "cli",
@@ -68,6 +68,7 @@ DOORS = {
     "matplotlib": {"agreement", "canvas", "pictures", "plots"},
     "cmcrameri": {"pictures"},
     "jinja2": {"page"},
+    "reportlab": {"pdfpage"},
     "typer": {"cli"},
     "numba": {"kernels"},
 }
@@ -82,6 +83,7 @@ HEAVY = (
     "nibabel",
     "brukerapi",
     "roifile",
+    "reportlab",
     "scipy",
 )
 

@@ -1,0 +1,257 @@
+"""A fitted line in words: a report for a terminal, a sentence for a paper, a row for a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .numerals import columns, interval, number, percent, probability, short
+from .units import QUANTITIES
+
+if TYPE_CHECKING:
+    from .regression import Relaxivity
+
+#: What a line is called in a sentence, by its method.
+FITTED_BY = {
+    "ordinary": "ordinary least squares",
+    "relative": "least squares weighted by 1/R² (errors in proportion to the rate)",
+    "weighted": "least squares weighted by 1/σ²",
+    "odr": "orthogonal distance regression with errors in both axes "
+    "(ODRPACK; Boggs et al., ACM Trans Math Softw 15:348, 1989)",
+    "york": "a line with errors in both axes (York et al., Am J Phys 72:367, 2004)",
+    "robust": "robust regression",
+}
+# A point decides more than a point should: Cook's distance 1 (Cook & Weisberg, 1982); leverage
+# above twice its mean (Hoaglin & Welsch, Am Stat 32:17, 1978).
+_COOK, _LEVERAGE, _INFLUENCE = 1.0, 2.0, 0.1
+_CURVED = 0.05
+
+
+def line_report(line: Relaxivity) -> str:
+    """All there is to say about a line, section by section, as a text to print.
+
+    Parameters
+    ----------
+    line : Relaxivity
+
+    Returns
+    -------
+    str
+        Equation, method, statistics, values with their intervals, correlation, points, remarks;
+        many lines, without a line break at the end.
+    """
+    sections = {
+        "Line": _line_rows(line),
+        "Fit statistics": _statistics(line),
+        "Values": _values(line),
+        "Points": list(_points(line)),
+        "Remarks": [f"- {flag}" for flag in line.flags],
+    }
+    text: list[str] = []
+    for heading, rows in sections.items():
+        if rows:
+            text += [f"[[{heading}]]", *(f"    {row}".rstrip() for row in rows)]
+    return "\n".join(text)
+
+
+def line_methods(line: Relaxivity, ion: str = "") -> str:
+    """A sentence of methods with the numbers in it, ready to paste.
+
+    Parameters
+    ----------
+    line : Relaxivity
+    ion : str
+        What the concentration counts, ``Fe``.
+    """
+    r, R = _symbols(line)
+    if not math.isfinite(line.r.value):
+        return f"{r} could not be determined ({'; '.join(line.flags) or 'no line'})."
+    rests = _rests_on(line)
+    how = f"95 % CI {interval(*line.ci95)}{f', {rests}' if rests else ''}"
+    fixed = line.R0.stderr == 0
+    matrix = f"{R}(0) {'held at' if fixed else '='} {number(line.R0.value, _known(line.R0.stderr))}"
+    return (
+        f"{r} was obtained as the slope of {R} against the concentration"
+        f"{f' of {ion}' if ion else ''} ({reach(line)} mM, n = {line.n} points) by "
+        f"{FITTED_BY.get(line.method, line.method)}: {r} = "
+        f"{number(line.r.value, line.r.stderr)} mM⁻¹ s⁻¹ (± standard error; "
+        f"{how if math.isfinite(line.ci95[0]) else 'its interval is not known'}), "
+        f"{matrix} s⁻¹, R² = {line.rsquared:.4f}."
+    )
+
+
+def line_frame(line: Relaxivity) -> pd.DataFrame:
+    """The numbers of a line as one row, with the columns of ``relaxivity.csv`` and some more."""
+    r, R = _symbols(line)
+    unit = QUANTITIES["r1"].key
+    return pd.DataFrame(
+        [
+            {
+                "n_points": line.n,
+                "method": line.method,
+                f"{r}_{unit}": line.r.value,
+                f"{r}_stderr_{unit}": line.r.stderr,
+                f"{r}_ci95_low_{unit}": line.ci95[0],
+                f"{r}_ci95_high_{unit}": line.ci95[1],
+                f"{R}_0_per_s": line.R0.value,
+                f"{R}_0_stderr_per_s": line.R0.stderr,
+                f"{r}_{R}_0_correlation": correlation(line),
+                f"{r}_rsquared": line.rsquared,
+                f"{r}_chi2_reduced": line.chi2_reduced,
+                f"{r}_residual_sd_per_s": line.residual_sd,
+                f"{r}_dof": line.dof,
+                f"{r}_curvature_p": line.curvature_p,
+                "flags": "; ".join(line.flags),
+            }
+        ]
+    )
+
+
+def correlation(line: Relaxivity) -> float:
+    """Correlation of the slope and the intercept; NaN where either has no error."""
+    (var_R0, both), (_, var_r) = line.covariance
+    scale = math.sqrt(var_R0 * var_r) if var_R0 >= 0 and var_r >= 0 else math.nan
+    return float(both / scale) if scale > 0 else math.nan
+
+
+def reach(line: Relaxivity) -> str:
+    """The concentrations of a line, from the least to the most."""
+    c = line.concentration
+    return f"{c.min():.4g} to {c.max():.4g}" if c.size else "none"
+
+
+def _symbols(line: Relaxivity) -> tuple[str, str]:
+    r = line.r.symbol or "r"
+    return r, r.upper()
+
+
+def _known(stderr: float) -> float:
+    return stderr if stderr > 0 else math.nan
+
+
+def _line_rows(line: Relaxivity) -> list[str]:
+    r, R = _symbols(line)
+    why = f": {line.reason}" if line.reason else ""
+    rows = [
+        f"{R} = {R}(0) + {r}·c",
+        f"method           {FITTED_BY.get(line.method, 'no line')}{why}",
+        f"points           {line.n}, c = {reach(line)} mM; {line.dof} degrees of freedom",
+    ]
+    if not line.used.all():
+        aside = ", ".join(str(tube) for tube in np.array(line.tubes, dtype=object)[~line.used])
+        rows.append(f"set aside        tube {aside}")
+    return rows
+
+
+def _statistics(line: Relaxivity) -> list[str]:
+    if not math.isfinite(line.r.value):
+        return []
+    chi2 = line.chi2_reduced * line.dof
+    p = line.curvature_p
+    bend = "a bend that is more than noise" if p < _CURVED else "no sign of a bend"
+    return [
+        f"χ²               {short(chi2, unknown='not known: the points have no errors')}",
+        f"reduced χ²       {short(line.chi2_reduced)}",
+        f"R²               {line.rsquared:.6f}",
+        f"residual SD      {short(line.residual_sd)} s⁻¹",
+        "curvature        "
+        + (f"P = {probability(p)}: {bend}" if math.isfinite(p) else "not tested: too few points"),
+    ]
+
+
+def _values(line: Relaxivity) -> list[str]:
+    r, R = _symbols(line)
+    if not math.isfinite(line.r.value):
+        return [f"{r} not determined"]
+    half = line.k95 * line.R0.stderr
+    rows = []
+    for name, one, unit, ends in (
+        (r, line.r, "mM⁻¹ s⁻¹", line.ci95),
+        (f"{R}(0)", line.R0, "s⁻¹", (line.R0.value - half, line.R0.value + half)),
+    ):
+        if one.stderr == 0:
+            rows.append(f"{name:8} {short(one.value, 6)} {unit}, held fixed")
+            continue
+        relative = percent(abs(one.stderr / one.value)) if one.value else "–"
+        told = interval(*ends)
+        rows.append(
+            f"{name:8} {number(one.value, one.stderr)} {unit} ({relative})"
+            + (f", 95 % {told}" if told else ", 95 % interval not known")
+        )
+    rests = _rests_on(line)
+    if rests:
+        rows.append(f"± is one standard error; intervals: {rests}")
+    if line.stock_rsd > 0:
+        own = number(line.slope.value, line.slope.stderr)
+        rows.append(
+            f"{r} and its interval hold the common error of the concentrations, "
+            f"{percent(line.stock_rsd)} (without it: {own})"
+        )
+    both = correlation(line)
+    if math.isfinite(both):
+        rows.append(f"correlation of {r} and {R}(0): {short(both, 3)}")
+    return rows
+
+
+def _rests_on(line: Relaxivity) -> str:
+    """What the interval of a line rests on."""
+    from scipy.special import stdtrit
+
+    if not math.isfinite(line.k95):
+        return ""
+    freedom = f"{line.dof} degree{'' if line.dof == 1 else 's'} of freedom"
+    if line.dof > 0 and math.isclose(line.k95, float(stdtrit(line.dof, 0.975)), rel_tol=1e-6):
+        text = f"Student's t with {freedom}"
+    elif math.isclose(line.k95, 1.959964, rel_tol=1e-6):
+        text = "the normal law, the errors of the points being known"
+    else:
+        text = f"{line.k95:.3g} standard errors"
+    stock = f" and the common error of the concentrations ({percent(line.stock_rsd)})"
+    return text + (stock if line.stock_rsd > 0 else "")
+
+
+def _points(line: Relaxivity) -> Iterator[str]:
+    if not line.n:
+        return
+    _, R = _symbols(line)
+    heads = ["tube", "c (mM)", f"{R} (s⁻¹)", "σ", "residual", "leverage", "Cook", "influence", ""]
+    rows, seen = [], set()
+    for i in range(line.n):
+        marks = _marks(line, i)
+        seen |= set(marks)
+        rows.append(
+            [
+                str(line.tubes[i]),
+                short(line.concentration[i]),
+                short(line.rate[i]),
+                short(line.sigma[i], 2),
+                short(line.residual[i], 2),
+                short(line.leverage[i], 2),
+                short(line.cook[i], 2),
+                percent(line.influence[i]),
+                " ".join(marks),
+            ]
+        )
+    yield from columns(heads, rows)
+    told = {
+        "L": "L: leverage above twice its mean",
+        "C": "C: Cook's distance above 1",
+        "I": f"I: without it the slope changes by more than {100 * _INFLUENCE:g} %",
+        "x": "x: set aside",
+    }
+    yield from (text for mark, text in told.items() if mark in seen)
+    yield f"influence: change of {line.r.symbol or 'r'} without the point"
+
+
+def _marks(line: Relaxivity, i: int) -> list[str]:
+    values: dict[str, Any] = {
+        "L": line.leverage[i] > _LEVERAGE * np.nanmean(line.leverage),
+        "C": line.cook[i] > _COOK,
+        "I": abs(line.influence[i]) > _INFLUENCE,
+        "x": not line.used[i],
+    }
+    return [mark for mark, odd in values.items() if odd]
