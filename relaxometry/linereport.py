@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
+from .diagnosis import ALONE, CURVED, OFF_THE_LINE
 from .numerals import columns, interval, number, percent, probability, short
+from .regression import Relaxivity
 from .units import QUANTITIES
-
-if TYPE_CHECKING:
-    from .regression import Relaxivity
 
 #: What a line is called in a sentence, by its method.
 FITTED_BY = {
@@ -23,12 +20,13 @@ FITTED_BY = {
     "odr": "orthogonal distance regression with errors in both axes "
     "(ODRPACK; Boggs et al., ACM Trans Math Softw 15:348, 1989)",
     "york": "a line with errors in both axes (York et al., Am J Phys 72:367, 2004)",
-    "robust": "robust regression",
+    "robust": "an average of the lines without each set of points that may be wrong, by its "
+    "probability (Box & Tiao, Biometrika 55:119, 1968)",
+    "theil-sen": "the median of the slopes of all pairs of points "
+    "(Theil–Sen; Sen, J Am Stat Assoc 63:1379, 1968)",
 }
-# A point decides more than a point should: Cook's distance 1 (Cook & Weisberg, 1982); leverage
-# above twice its mean (Hoaglin & Welsch, Am Stat 32:17, 1978).
-_COOK, _LEVERAGE, _INFLUENCE = 1.0, 2.0, 0.1
-_CURVED = 0.05
+# A point that decides more than a point should (Cook & Weisberg, Residuals and Influence, 1982).
+_COOK = 1.0
 
 
 def line_report(line: Relaxivity) -> str:
@@ -71,15 +69,21 @@ def line_methods(line: Relaxivity, ion: str = "") -> str:
     if not math.isfinite(line.r.value):
         return f"{r} could not be determined ({'; '.join(line.flags) or 'no line'})."
     rests = _rests_on(line)
-    how = f"95 % CI {interval(*line.ci95)}{f', {rests}' if rests else ''}"
-    fixed = line.R0.stderr == 0
-    matrix = f"{R}(0) {'held at' if fixed else '='} {number(line.R0.value, _known(line.R0.stderr))}"
+    how = (
+        f"± standard error; 95 % CI {interval(*line.ci95)}, by {rests}"
+        if rests
+        else "its error is not known"
+    )
+    matrix = (
+        f"{R}(0) held at {short(line.R0.value)}"
+        if line.fixed
+        else f"{R}(0) = {number(line.R0.value, line.R0.stderr)}"
+    )
     return (
         f"{r} was obtained as the slope of {R} against the concentration"
         f"{f' of {ion}' if ion else ''} ({reach(line)} mM, n = {line.n} points) by "
         f"{FITTED_BY.get(line.method, line.method)}: {r} = "
-        f"{number(line.r.value, line.r.stderr)} mM⁻¹ s⁻¹ (± standard error; "
-        f"{how if math.isfinite(line.ci95[0]) else 'its interval is not known'}), "
+        f"{number(line.r.value, line.r.stderr)} mM⁻¹ s⁻¹ ({how}), "
         f"{matrix} s⁻¹, R² = {line.rsquared:.4f}."
     )
 
@@ -129,22 +133,14 @@ def _symbols(line: Relaxivity) -> tuple[str, str]:
     return r, r.upper()
 
 
-def _known(stderr: float) -> float:
-    return stderr if stderr > 0 else math.nan
-
-
 def _line_rows(line: Relaxivity) -> list[str]:
     r, R = _symbols(line)
     why = f": {line.reason}" if line.reason else ""
-    rows = [
+    return [
         f"{R} = {R}(0) + {r}·c",
         f"method           {FITTED_BY.get(line.method, 'no line')}{why}",
         f"points           {line.n}, c = {reach(line)} mM; {line.dof} degrees of freedom",
     ]
-    if not line.used.all():
-        aside = ", ".join(str(tube) for tube in np.array(line.tubes, dtype=object)[~line.used])
-        rows.append(f"set aside        tube {aside}")
-    return rows
 
 
 def _statistics(line: Relaxivity) -> list[str]:
@@ -152,7 +148,7 @@ def _statistics(line: Relaxivity) -> list[str]:
         return []
     chi2 = line.chi2_reduced * line.dof
     p = line.curvature_p
-    bend = "a bend that is more than noise" if p < _CURVED else "no sign of a bend"
+    bend = "a bend that is more than noise" if p < CURVED else "no sign of a bend"
     return [
         f"χ²               {short(chi2, unknown='not known: the points have no errors')}",
         f"reduced χ²       {short(line.chi2_reduced)}",
@@ -167,14 +163,16 @@ def _values(line: Relaxivity) -> list[str]:
     r, R = _symbols(line)
     if not math.isfinite(line.r.value):
         return [f"{r} not determined"]
-    half = line.k95 * line.R0.stderr
     rows = []
-    for name, one, unit, ends in (
-        (r, line.r, "mM⁻¹ s⁻¹", line.ci95),
-        (f"{R}(0)", line.R0, "s⁻¹", (line.R0.value - half, line.R0.value + half)),
+    for name, one, unit, ends, fixed in (
+        (r, line.r, "mM⁻¹ s⁻¹", line.ci95, False),
+        (f"{R}(0)", line.R0, "s⁻¹", line.R0_ci95, line.fixed),
     ):
-        if one.stderr == 0:
+        if fixed:
             rows.append(f"{name:8} {short(one.value, 6)} {unit}, held fixed")
+            continue
+        if not math.isfinite(one.stderr):
+            rows.append(f"{name:8} {number(one.value)} {unit}, its error is not known")
             continue
         relative = percent(abs(one.stderr / one.value)) if one.value else "–"
         told = interval(*ends)
@@ -184,7 +182,7 @@ def _values(line: Relaxivity) -> list[str]:
         )
     rests = _rests_on(line)
     if rests:
-        rows.append(f"± is one standard error; intervals: {rests}")
+        rows.append(f"± is one standard error; intervals by {rests}")
     if line.stock_rsd > 0:
         own = number(line.slope.value, line.slope.stderr)
         rows.append(
@@ -199,18 +197,23 @@ def _values(line: Relaxivity) -> list[str]:
 
 def _rests_on(line: Relaxivity) -> str:
     """What the interval of a line rests on."""
-    from scipy.special import stdtrit
-
     if not math.isfinite(line.k95):
         return ""
     freedom = f"{line.dof} degree{'' if line.dof == 1 else 's'} of freedom"
-    if line.dof > 0 and math.isclose(line.k95, float(stdtrit(line.dof, 0.975)), rel_tol=1e-6):
-        text = f"Student's t with {freedom}"
-    elif math.isclose(line.k95, 1.959964, rel_tol=1e-6):
-        text = "the normal law, the errors of the points being known"
+    if line.method == "robust":
+        text = "the posterior of the slope over which points are wrong"
+    elif line.method == "theil-sen":
+        text = "the ranks of the slopes of all pairs"
+    elif line.known >= 1:
+        text = "the normal law, the errors of the points being stated"
+    elif line.known > 0:
+        text = (
+            f"the normal law for stated errors ({percent(line.known)} of the variance) and "
+            f"Student's t with {freedom} for the scatter"
+        )
     else:
-        text = f"{line.k95:.3g} standard errors"
-    stock = f" and the common error of the concentrations ({percent(line.stock_rsd)})"
+        text = f"Student's t with {freedom}"
+    stock = f", with the common error of the concentrations ({percent(line.stock_rsd)})"
     return text + (stock if line.stock_rsd > 0 else "")
 
 
@@ -219,39 +222,40 @@ def _points(line: Relaxivity) -> Iterator[str]:
         return
     _, R = _symbols(line)
     heads = ["tube", "c (mM)", f"{R} (s⁻¹)", "σ", "residual", "leverage", "Cook", "influence", ""]
-    rows, seen = [], set()
-    for i in range(line.n):
-        marks = _marks(line, i)
-        seen |= set(marks)
-        rows.append(
-            [
-                str(line.tubes[i]),
-                short(line.concentration[i]),
-                short(line.rate[i]),
-                short(line.sigma[i], 2),
-                short(line.residual[i], 2),
-                short(line.leverage[i], 2),
-                short(line.cook[i], 2),
-                percent(line.influence[i]),
-                " ".join(marks),
-            ]
-        )
+    marks = [_marks(line, i) for i in range(line.n)]
+    rows = [
+        [
+            str(line.tubes[i]) if line.tubes else f"({i + 1})",
+            short(line.concentration[i]),
+            short(line.rate[i]),
+            short(line.sigma[i], 2),
+            short(line.residual[i], 2),
+            short(line.leverage[i], 2),
+            short(line.cook[i], 2),
+            percent(line.influence[i]),
+            " ".join(marks[i]),
+        ]
+        for i in range(line.n)
+    ]
     yield from columns(heads, rows)
-    told = {
-        "L": "L: leverage above twice its mean",
-        "C": "C: Cook's distance above 1",
-        "I": f"I: without it the slope changes by more than {100 * _INFLUENCE:g} %",
-        "x": "x: set aside",
-    }
-    yield from (text for mark, text in told.items() if mark in seen)
     yield f"influence: change of {line.r.symbol or 'r'} without the point"
+    yield from (told for mark, told in _MARKS.items() if any(mark in own for own in marks))
+
+
+_MARKS = {
+    "x": "x: set aside",
+    "O": f"O: off the line through the others (P < {OFF_THE_LINE:g})",
+    "S": f"S: more than {100 * ALONE:g} % of what is known of the slope is this point's",
+    "C": f"C: Cook's distance above {_COOK:g}",
+}
 
 
 def _marks(line: Relaxivity, i: int) -> list[str]:
-    values: dict[str, Any] = {
-        "L": line.leverage[i] > _LEVERAGE * np.nanmean(line.leverage),
+    found = line.diagnosis
+    odd = {
+        "x": bool(line.used.size) and not line.used[i],
+        "O": found is not None and found.off[i] < OFF_THE_LINE,
+        "S": found is not None and found.share[i] > ALONE,
         "C": line.cook[i] > _COOK,
-        "I": abs(line.influence[i]) > _INFLUENCE,
-        "x": not line.used[i],
     }
-    return [mark for mark, odd in values.items() if odd]
+    return [mark for mark in _MARKS if odd[mark]]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import __version__
-from .agents import T1_BELOW, T2_ABOVE
 from .geometry import voxel_size
 from .maps import ParameterMaps
 from .series import range_text
@@ -34,7 +33,7 @@ def paragraphs(result: StudyResult) -> Iterator[str]:
     if scans:
         yield " ".join([*scans, *_fit_sentences(result)])
     if result.relaxivity is not None:
-        yield table_methods(result.relaxivity, result.facts, (T1_BELOW, T2_ABOVE))
+        yield table_methods(result.relaxivity, result.facts)
     if result.reference is not None:
         sources = reference_sources(result)
         yield (

@@ -37,9 +37,12 @@ def short(value: float, digits: int = 4, unknown: str = "–") -> str:
     return f"{value:.{digits}g}".translate(_MINUS) if math.isfinite(value) else unknown
 
 
-def percent(fraction: float, spec: str = ".2g") -> str:
-    """A fraction in percent, or a dash where it is not known."""
-    return f"{100 * fraction:{spec}} %".translate(_MINUS) if math.isfinite(fraction) else "–"
+def percent(fraction: float) -> str:
+    """A fraction in percent to two digits, or a dash where it is not known."""
+    if not math.isfinite(fraction):
+        return "–"
+    value = 100 * fraction + 0.0  # no −0
+    return f"{value:{'.0f' if abs(value) >= 100 else '.2g'}} %".translate(_MINUS)
 
 
 def probability(p: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .agents import T1_BELOW, T2_ABOVE
 from .linereport import FITTED_BY, line_report
 from .numerals import columns, interval, listed, named, number, percent, probability, short
 from .rates import RELATIVE_FLOOR
@@ -58,20 +59,12 @@ def _agent_row(
         "R0": {s.upper(): number(one.R0.value, one.R0.stderr) for s, one in lines.items()},
         "ratio": short(row["r2_r1"]),
         "ratio_ci": interval(row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]),
-        "class": row["class"],
+        "ratio_delta_ci": interval(row["r2_r1_delta_ci95_low"], row["r2_r1_delta_ci95_high"]),
+        "class": str(row["class"]),
         "n": " / ".join(dict.fromkeys(str(line.n) for line in lines.values())),
         "method": row["method"],
-        "why": _why(lines),
         "flags": [flag for flag in str(row["flags"]).split("; ") if flag],
     }
-
-
-def _why(lines: Mapping[str, Relaxivity]) -> str:
-    """Why the lines have their method: said once where it is the same of both."""
-    reasons = {symbol: one.reason for symbol, one in lines.items() if one.reason}
-    if len(set(reasons.values())) == 1 and len(reasons) == len(lines):
-        return next(iter(reasons.values()))
-    return "; ".join(f"{symbol}: {reason}" for symbol, reason in reasons.items())
 
 
 def legend(table: RelaxivityTable) -> str:
@@ -108,7 +101,7 @@ def replicate_rows(table: RelaxivityTable) -> list[Row]:
 
 def _replicated(row: Mapping[Any, Any], symbol: str) -> Row:
     def value(what: str) -> float:
-        return float(row[f"{symbol}_{what}_{_UNIT}"])
+        return float(row.get(f"{symbol}_{what}_{_UNIT}", math.nan))
 
     return {
         "mean": _value(value("mean"), value("sd")),
@@ -116,7 +109,7 @@ def _replicated(row: Mapping[Any, Any], symbol: str) -> Row:
         "ci": interval(value("mixed_ci95_low"), value("mixed_ci95_high")),
         "between": short(value("between_sd"), 2),
         "within": short(value("within_stderr"), 2),
-        "p": probability(float(row[f"{symbol}_heterogeneity_p"])),
+        "p": probability(float(row.get(f"{symbol}_heterogeneity_p", math.nan))),
     }
 
 
@@ -210,14 +203,15 @@ def _agents_text(table: RelaxivityTable) -> Iterator[str]:
     heads = ["agent"]
     for symbol in symbols:
         heads += [f"{symbol} (mM⁻¹ s⁻¹)", "95 %"]
-    heads += ["r2/r1", "95 %", "class"] * (len(symbols) == 2) + ["n", "method"]
+    both = len(symbols) == 2
+    heads += ["r2/r1", "95 %, Fieller", "95 %, delta", "class"] * both + ["n", "method"]
     rows = []
     for row in agent_rows(table):
         cells = [row["name"]]
         for symbol in symbols:
             one = row["r"].get(symbol, {"value": "–", "ci": ""})
             cells += [one["value"], one["ci"]]
-        cells += [row["ratio"], row["ratio_ci"], row["class"]] * (len(symbols) == 2)
+        cells += [row["ratio"], row["ratio_ci"], row["ratio_delta_ci"], row["class"]] * both
         rows.append([*cells, row["n"], row["method"]])
     yield from columns(heads, rows)
     yield "± is one standard error"
@@ -259,11 +253,7 @@ def _switches_text(table: RelaxivityTable) -> Iterator[str]:
 # --- methods -------------------------------------------------------------------------------------
 
 
-def table_methods(
-    table: RelaxivityTable,
-    facts: StudyFacts | None = None,
-    borders: tuple[float, float] | None = None,
-) -> str:
+def table_methods(table: RelaxivityTable, facts: StudyFacts | None = None) -> str:
     """A paragraph of methods with the numbers in it, ready to paste.
 
     Parameters
@@ -271,16 +261,11 @@ def table_methods(
     table : RelaxivityTable
     facts : StudyFacts, optional
         Field, temperature, medium and ion, where they are known.
-    borders : (float, float), optional
-        Of r2/r1 between T1 agents, dual-mode and T2 agents, where the classes are to be explained.
     """
-    sentences = list(_sentences(table, facts, borders))
-    return " ".join(sentences)
+    return " ".join(_sentences(table, facts))
 
 
-def _sentences(
-    table: RelaxivityTable, facts: StudyFacts | None, borders: tuple[float, float] | None
-) -> Iterator[str]:
+def _sentences(table: RelaxivityTable, facts: StudyFacts | None) -> Iterator[str]:
     lines = [
         line
         for fits in table.lines.values()
@@ -321,7 +306,7 @@ def _sentences(
             f"An error of {listed(map(percent, stock))} common to all concentrations of an agent "
             "is part of the errors of r1 and r2, and cancels in r2/r1."
         )
-    yield from _interval_sentences(table, symbols, borders)
+    yield from _interval_sentences(lines, symbols)
     yield from _further_sentences(table)
     yield f"Found (± standard error; 95 % confidence interval): {'; '.join(_found(table))}."
 
@@ -348,19 +333,19 @@ def _counts(lines: list[Relaxivity]) -> str:
     return f"{points[0]}" if len(points) == 1 else f"{points[0]} to {points[-1]}"
 
 
-def _interval_sentences(
-    table: RelaxivityTable, symbols: list[str], borders: tuple[float, float] | None
-) -> Iterator[str]:
-    intervals = "Intervals are 95 %, by Student's t with n − 2 degrees of freedom"
-    if len(symbols) < 2:
-        yield f"{intervals}."
-        return
-    yield f"{intervals} (of r2/r1 with its error by the delta method)."
-    if borders is not None:
+def _interval_sentences(lines: list[Relaxivity], symbols: list[str]) -> Iterator[str]:
+    told = []
+    if any(line.known > 0 for line in lines):
+        told.append("what follows from stated errors counts by the normal law")
+    if any(line.known < 1 for line in lines):
+        told.append("what is estimated from the scatter, by Student's t")
+    yield f"Intervals are 95 %: {listed(told)}."
+    if len(symbols) == 2:
         yield (
-            f"By r2/r1, an agent is a T1 agent below {borders[0]:g}, a T2 agent above "
-            f"{borders[1]:g} and dual-mode between; where Fieller's interval of the ratio crosses "
-            "a border, both are named."
+            "That of r2/r1 is Fieller's, with the covariance of r1 and r2 over the same tubes "
+            "(Fieller, J R Stat Soc B 16:175, 1954). By r2/r1, an agent is a T1 agent below "
+            f"{T1_BELOW:g}, a T2 agent above {T2_ABOVE:g} and dual-mode between; where the "
+            "interval crosses a border, both are named."
         )
 
 
