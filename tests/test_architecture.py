@@ -18,15 +18,16 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall",
-    "units geometry noise whole polarity standins scene order template edges flags",
-    "carry silhouette",
+    "units geometry noise whole polarity standins scene order template edges flags "
+    "diagnosis straight linemethod",
+    "carry silhouette robust",
     "walls",
     "estimate sheet settings rims elsewhere",
     "circles numerals",
     "stack",
-    "series regression rates",
-    "points models images contrast reference bias moved linereport",
-    "alignment",
+    "series regression rates usable",
+    "points models images contrast reference bias moved ratio linereport",
+    "alignment agentrow",
     "tubes",
     "finding",
     "maps plan archive mapimage sidecar",
@@ -79,6 +80,7 @@ DOORS = {
     "reportlab": {"pdfpage"},
     "typer": {"cli"},
     "numba": {"kernels"},
+    "odrpack": {"straight"},
 }
 
 HEAVY = (
@@ -91,6 +93,7 @@ HEAVY = (
     "nibabel",
     "brukerapi",
     "roifile",
+    "odrpack",
     "reportlab",
     "scipy",
 )
