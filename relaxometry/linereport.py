@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from .agentrow import line_numbers
 from .diagnosis import ALONE, CURVED, OFF_THE_LINE
 from .numerals import columns, interval, number, percent, probability, short
 from .regression import Relaxivity
-from .units import QUANTITIES
 
 #: What a line is called in a sentence, by its method.
 FITTED_BY = {
@@ -89,30 +89,8 @@ def line_methods(line: Relaxivity, ion: str = "") -> str:
 
 
 def line_frame(line: Relaxivity) -> pd.DataFrame:
-    """The numbers of a line as one row, with the columns of ``relaxivity.csv`` and some more."""
-    r, R = _symbols(line)
-    unit = QUANTITIES["r1"].key
-    return pd.DataFrame(
-        [
-            {
-                "n_points": line.n,
-                "method": line.method,
-                f"{r}_{unit}": line.r.value,
-                f"{r}_stderr_{unit}": line.r.stderr,
-                f"{r}_ci95_low_{unit}": line.ci95[0],
-                f"{r}_ci95_high_{unit}": line.ci95[1],
-                f"{R}_0_per_s": line.R0.value,
-                f"{R}_0_stderr_per_s": line.R0.stderr,
-                f"{r}_{R}_0_correlation": correlation(line),
-                f"{r}_rsquared": line.rsquared,
-                f"{r}_chi2_reduced": line.chi2_reduced,
-                f"{r}_residual_sd_per_s": line.residual_sd,
-                f"{r}_dof": line.dof,
-                f"{r}_curvature_p": line.curvature_p,
-                "flags": "; ".join(line.flags),
-            }
-        ]
-    )
+    """The numbers of a line as one row, with the columns of ``relaxivity.csv``."""
+    return pd.DataFrame([line_numbers(line, _symbols(line)[0]) | {"flags": "; ".join(line.flags)}])
 
 
 def correlation(line: Relaxivity) -> float:
