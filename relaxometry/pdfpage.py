@@ -55,7 +55,7 @@ _INK, _SOFT, _ALARM, _NOTE = (HexColor(c) for c in ("#1d1d1f", "#6b6b70", "#a636
 _SIZE = 7.2
 # What a page has room for; all of it stands in the page beside and in results.json.
 _ANSWERS, _PAIRS, _WARNINGS, _INPUTS, _LONGEST = 4, 10, 8, 4, 90
-_FIGURE_HEIGHT = 60 * mm
+_FIGURE_HEIGHTS = 60 * mm, 46 * mm
 
 
 def pdf_page(
@@ -77,6 +77,16 @@ def pdf_page(
         A4, text as text, fonts embedded.
     """
     _fonts()
+    content, pages = _built(result, figures, ranking, _FIGURE_HEIGHTS[0])
+    if pages > 1:  # a lower figure, if that saves a page
+        lower, fewer = _built(result, figures, ranking, _FIGURE_HEIGHTS[1])
+        content = lower if fewer < pages else content
+    return content
+
+
+def _built(
+    result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[str], height: float
+) -> tuple[bytes, int]:
     stream = io.BytesIO()
     title = _plain(result.facts.title) or "Relaxometry"
     document = SimpleDocTemplate(
@@ -98,7 +108,7 @@ def pdf_page(
         _text("  ·  ".join(facts_of(result.facts)), colour=_SOFT, size=8, after=4),
         *_answer(result),
         *_list("Failed checks", result.failures, _ALARM),
-        *_figure(figures, "relaxivity"),
+        *_figure(figures, "relaxivity", height),
     ]
     if result.relaxivity is not None:
         story += _relaxivity(result.relaxivity, result.facts.concentration_of)
@@ -114,7 +124,7 @@ def pdf_page(
         *_inputs(result),
     ]
     document.build(story, onFirstPage=_footer, onLaterPages=_footer)
-    return stream.getvalue()
+    return stream.getvalue(), document.page
 
 
 @cache
@@ -254,7 +264,7 @@ def _cell(cell: Cell, head: bool, right: bool) -> Paragraph:
     return _marked(value, bold=head, after=0, alignment=2 if right else 0)
 
 
-def _figure(figures: Mapping[str, bytes], name: str, height: float = _FIGURE_HEIGHT) -> list[Any]:
+def _figure(figures: Mapping[str, bytes], name: str, height: float) -> list[Any]:
     if name not in figures:
         return []
     picture = Image(io.BytesIO(figures[name]))
