@@ -28,6 +28,7 @@ from .tablereport import (
     comparison_rows,
     legend,
     line_texts,
+    notes,
     replicate_rows,
     switch_rows,
 )
@@ -59,6 +60,7 @@ def page(result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[st
         ion=result.facts.concentration_of,
         figures={name: _picture(svg) for name, svg in figures.items()},
         relaxivity=[] if table is None else agent_rows(table),
+        notes=[] if table is None else notes(table, result.warnings),
         legend="" if table is None else legend(table),
         replicates=[] if table is None else replicate_rows(table),
         comparisons=[] if table is None else comparison_rows(table),

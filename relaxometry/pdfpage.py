@@ -29,6 +29,7 @@ from .tablereport import (
     agent_rows,
     comparison_rows,
     legend,
+    notes,
     replicate_rows,
     switch_rows,
     symbols_of,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 # What a page has room for; all of it stands in index.html and results.json beside.
 _ANSWERS, _PAIRS, _INPUTS = 4, 10, 4
-_HEIGHTS_MM, _LOWER_MM = (60.0, 46.0), 55.0  # of the figure of the lines; of others
+_HEIGHTS_MM, _LOWER_MM = (66.0, 60.0, 53.0, 46.0), 55.0  # of the figure of the lines; of others
 _SMALL = 6.2
 
 
@@ -63,9 +64,10 @@ def pdf_page(
         A4, text as text, fonts embedded.
     """
     content, pages = _built(result, figures, ranking, _HEIGHTS_MM[0])
-    if pages > 1:  # a lower figure, if that saves a page
-        lower, fewer = _built(result, figures, ranking, _HEIGHTS_MM[1])
-        content = lower if fewer < pages else content
+    for height_mm in _HEIGHTS_MM[1:] if pages == 2 else ():  # a lower figure may save a page
+        lower, fewer = _built(result, figures, ranking, height_mm)
+        if fewer < pages:
+            return lower
     return content
 
 
@@ -81,7 +83,7 @@ def _built(
         *_figure(figures, "relaxivity", height_mm),
     ]
     if result.relaxivity is not None:
-        story += _relaxivity(result.relaxivity, result.facts.concentration_of)
+        story += _relaxivity(result.relaxivity, result.facts.concentration_of, result.warnings)
     else:
         story += _tubes(result)
     story += [
@@ -119,7 +121,7 @@ def _answer(result: StudyResult) -> list[Part]:
     return lines
 
 
-def _relaxivity(table: RelaxivityTable, ion: str) -> list[Part]:
+def _relaxivity(table: RelaxivityTable, ion: str, told: Sequence[str]) -> list[Part]:
     symbols = symbols_of(table)
     unit = f"mM⁻¹ s⁻¹{f' ({shortened(plain(ion))})' if ion else ''}"
     heads = [("Agent", ""), *((symbol, unit) for symbol in symbols)]
@@ -139,10 +141,7 @@ def _relaxivity(table: RelaxivityTable, ion: str) -> list[Part]:
         rows.append([*cells, (row["n"], ""), (row["method"], "")])
     words = [0, *([len(symbols) + 2] if both else []), len(heads) - 1]
     found = [grid(heads, rows, left=words), prose(legend(table), _SMALL, SOFT)]
-    notes = [
-        f"{shortened(row['name'])}, {flag}" for row in agent_rows(table) for flag in row["flags"]
-    ]
-    found += [prose(f"• {note}", _SMALL, SOFT, after=0) for note in first_of(notes)]
+    found += [prose(f"• {note}", _SMALL, SOFT, after=0) for note in first_of(notes(table, told))]
     return [*found, *_replicates(table), *_switches(table), *_comparisons(table)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -65,6 +65,17 @@ def _agent_row(
         "method": row["method"],
         "flags": [flag for flag in str(row["flags"]).split("; ") if flag],
     }
+
+
+def notes(table: RelaxivityTable, told: Iterable[str] = ()) -> list[str]:
+    """What is to be known of the agents' lines, besides what warnings have told."""
+    said = set(told)
+    return [
+        f"{row['name']}, {flag}"
+        for row in agent_rows(table)
+        for flag in row["flags"]
+        if f"{row['name']}: {flag}" not in said
+    ]
 
 
 def legend(table: RelaxivityTable) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -114,6 +115,18 @@ def test_lines_are_told_as_by_their_own_report(shown: Read) -> None:
         for symbol, line in lines.items():
             assert f"{symbol} of {agent} {condition}".rstrip() in shown.headings
             assert " ".join(line.report().split()) in shown.text
+
+
+def test_what_a_warning_says_is_not_noted_again() -> None:
+    table = stated.plain()
+    table.table.loc[0, "flags"] = "r1: a bend; r2: another"
+    result = of_table(table)
+    first = Read(page(result, {})).text
+    assert "SPIO pH 7, r1: a bend" in first
+    warned = Read(page(replace(result, warnings=("SPIO pH 7: r1: a bend",)), {})).text
+    assert "SPIO pH 7, r1: a bend" not in warned
+    assert "SPIO pH 7: r1: a bend" in warned
+    assert "SPIO pH 7, r2: another" in warned
 
 
 def test_many_pairs_are_folded() -> None:
