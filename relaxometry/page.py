@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -29,15 +29,20 @@ from .tablereport import (
     legend,
     line_texts,
     notes,
+    ranking_rows,
     replicate_rows,
     switch_rows,
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .study import StudyResult
 
 
-def page(result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[str] = ()) -> str:
+def page(
+    result: StudyResult, figures: Mapping[str, bytes], ranking: pd.DataFrame | None = None
+) -> str:
     """The report as HTML, with nothing to load from elsewhere and no script.
 
     Parameters
@@ -46,8 +51,8 @@ def page(result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[st
     figures : mapping of str to bytes
         SVG of each figure by name: ``relaxivity``, ``tubes``, ``T1_map``, ``T1_curves``,
         ``contrast`` and so on; those that are missing are left out.
-    ranking : sequence of str
-        How each agent ranks among published ones, in words.
+    ranking : DataFrame, optional
+        How each agent ranks among published ones: columns ``agent``, ``condition``, ``words``.
     """
     source = files(__package__).joinpath("templates/report.html").read_text(encoding="utf-8")
     table = result.relaxivity
@@ -65,7 +70,7 @@ def page(result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[st
         replicates=[] if table is None else replicate_rows(table),
         comparisons=[] if table is None else comparison_rows(table),
         switches=[] if table is None else switch_rows(table),
-        ranking=list(ranking),
+        ranking=ranking_rows(ranking),
         lines=[] if table is None else line_texts(table),
         failures=result.failures,
         warnings=result.warnings,

@@ -30,23 +30,26 @@ from .tablereport import (
     comparison_rows,
     legend,
     notes,
+    ranking_rows,
     replicate_rows,
     switch_rows,
     symbols_of,
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .agents import RelaxivityTable
     from .study import StudyResult
 
 # What a page has room for; all of it stands in index.html and results.json beside.
-_ANSWERS, _PAIRS, _INPUTS = 4, 10, 4
+_ANSWERS, _PAIRS, _INPUTS = 4, 6, 4
 _HEIGHTS_MM, _LOWER_MM = (66.0, 60.0, 53.0, 46.0), 55.0  # of the figure of the lines; of others
 _SMALL = 6.2
 
 
 def pdf_page(
-    result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[str] = ()
+    result: StudyResult, figures: Mapping[str, bytes], ranking: pd.DataFrame | None = None
 ) -> bytes:
     """The report as PDF, the same to the byte for the same result.
 
@@ -55,8 +58,8 @@ def pdf_page(
     result : StudyResult
     figures : mapping of str to bytes
         PNG of each figure by name; ``relaxivity``, ``contrast`` and ``reference`` are shown.
-    ranking : sequence of str
-        How each agent ranks among published ones, in words.
+    ranking : DataFrame, optional
+        How each agent ranks among published ones: columns ``agent``, ``condition``, ``words``.
 
     Returns
     -------
@@ -72,7 +75,10 @@ def pdf_page(
 
 
 def _built(
-    result: StudyResult, figures: Mapping[str, bytes], ranking: Sequence[str], height_mm: float
+    result: StudyResult,
+    figures: Mapping[str, bytes],
+    ranking: pd.DataFrame | None,
+    height_mm: float,
 ) -> tuple[bytes, int]:
     title = plain(result.facts.title) or "Relaxometry"
     story = [
@@ -87,7 +93,7 @@ def _built(
     else:
         story += _tubes(result)
     story += [
-        *listing("Among published agents", ranking),
+        *listing("Among published agents", ranking_rows(ranking)),
         *_reference(result, figures),
         *_contrast(result, figures),
         *listing("Warnings", result.warnings, NOTE),
@@ -198,6 +204,11 @@ def _comparisons(table: RelaxivityTable) -> list[Part]:
     if not rows:
         return []
     heads = [("", ""), ("Pair", ""), ("Difference", "mM⁻¹ s⁻¹"), ("Test", ""), ("P", "Holm")]
+    if len(rows) > _PAIRS:
+        told = f"{len(rows)} pairs were compared; all are in index.html."
+        if any(table.letters.values()):
+            told += " The letters beside r1 and r2 say which differ."
+        return [*heading("Comparisons"), prose(told)]
     cells = [
         [
             (row["symbol"], ""),
@@ -206,14 +217,9 @@ def _comparisons(table: RelaxivityTable) -> list[Part]:
             (row["test"], ""),
             (f"{row['p']} {row['stars']}", ""),
         ]
-        for row in rows[:_PAIRS]
+        for row in rows
     ]
-    more = len(rows) - len(cells)
-    return [
-        *heading("Comparisons"),
-        grid([*heads], cells, left=[0, 1, 3]),
-        *([prose(f"and {more} more pairs, in index.html", _SMALL, SOFT)] if more else []),
-    ]
+    return [*heading("Comparisons"), grid(heads, cells, left=[0, 1, 3])]
 
 
 def _tubes(result: StudyResult) -> list[Part]:

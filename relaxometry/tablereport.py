@@ -168,6 +168,21 @@ def switch_rows(table: RelaxivityTable) -> list[Row]:
     ]
 
 
+def ranking_rows(ranking: pd.DataFrame | None) -> list[str]:
+    """A sentence per agent: how its r1, r2 and r2/r1 rank among published ones.
+
+    Parameters
+    ----------
+    ranking : DataFrame or None
+        Columns ``agent``, ``condition`` and ``words``.
+    """
+    told: dict[str, list[str]] = {}
+    for row in [] if ranking is None else ranking.to_dict("records"):
+        if row["words"]:
+            told.setdefault(named(row["agent"], row["condition"]), []).append(str(row["words"]))
+    return [f"{name}: {'; '.join(words)}" for name, words in told.items()]
+
+
 # --- report --------------------------------------------------------------------------------------
 
 

@@ -102,3 +102,10 @@ def full(names: dict[str, str] | None = None, pairs: int = 1) -> SimpleNamespace
     switch |= {"class_before": "T2 agent", "class_after": "T2 agent"}
     table.switches = pd.DataFrame([switch | {"switch": "T2 agent before and after, stronger"}])
     return table
+
+
+def ranking(names: dict[str, str] | None = None, words: str = "is the 3rd of 12") -> pd.DataFrame:
+    """How two relaxivities of an agent rank."""
+    agent = (names or {}).get("SPIO", "SPIO")
+    rows = [{"agent": agent, "condition": "pH 5", "words": f"{s} {words}"} for s in ("r1", "r2")]
+    return pd.DataFrame([*rows, {"agent": agent, "condition": "pH 7", "words": ""}])

@@ -37,8 +37,7 @@ def figure() -> bytes:
 
 @pytest.fixture(scope="module")
 def written(figure: bytes) -> bytes:
-    ranking = ["SPIO pH 5: r2 is the 3rd of 12"]
-    return pdf_page(of_table(stated.full()), {"relaxivity": figure}, ranking)
+    return pdf_page(of_table(stated.full()), {"relaxivity": figure}, stated.ranking())
 
 
 def test_the_answer_of_a_table_is_one_page_of_a4(written: bytes) -> None:
@@ -60,21 +59,22 @@ def test_the_text_is_that_of_the_study(written: bytes) -> None:
             assert one["ci"] in text
     for words in ("mM⁻¹ s⁻¹", "4.61 ± 0.21", "77.8 ± 2.1", "0.0012 **", "pH 7 → pH 5", "5.91"):
         assert words in text
-    assert "SPIO pH 5: r2 is the 3rd of 12" in text
+    assert "SPIO pH 5: r1 is the 3rd of 12; r2 is the 3rd of 12" in text
 
 
 def test_same_result_same_bytes(written: bytes, figure: bytes) -> None:
-    ranking = ["SPIO pH 5: r2 is the 3rd of 12"]
-    again = pdf_page(of_table(stated.full()), {"relaxivity": figure}, ranking)
+    again = pdf_page(of_table(stated.full()), {"relaxivity": figure}, stated.ranking())
     assert again == written
-    other = pdf_page(of_table(stated.full(), "Other"), {"relaxivity": figure}, ranking)
+    other = pdf_page(of_table(stated.full(), "Other"), {"relaxivity": figure}, stated.ranking())
     assert other != written
 
 
 def test_names_are_text(figure: bytes) -> None:
     """Markup, entities, formats, long names, controls, letters that no font has: all of it text."""
     result = of_table(stated.full(HOSTILE), "<b>a & b</b> &amp; </para> %s {0} $x$ \x07")
-    content = pdf_page(result, {"relaxivity": figure}, ["<font size=99>&lt;", "\x00 名前"])
+    content = pdf_page(
+        result, {"relaxivity": figure}, stated.ranking(HOSTILE, "<font size=99>&lt; \x00 名前")
+    )
     text = text_of(content)
     assert "<b>a & b</b> &amp; </para> %s {0} $x$" in text
     assert text.replace(" ", "").count("<script>alert(1)</script>") >= 5
@@ -100,7 +100,11 @@ def test_twelve_agents_flow_onto_a_second_page() -> None:
 
 def test_more_than_a_page_has_room_for_is_counted() -> None:
     result = of_table(stated.full(pairs=30))
-    assert "and 20 more pairs, in index.html" in text_of(pdf_page(result, {}))
+    text = text_of(pdf_page(result, {}))
+    assert "30 pairs were compared; all are in index.html" in text
+    assert "letters" in text
+    warned = replace(result, warnings=tuple(f"tube {i} is odd" for i in range(30)))
+    assert "and 22 more, in index.html" in text_of(pdf_page(warned, {}))
 
 
 @pytest.mark.parametrize("what", ["study", "contrast", "no agents"])
