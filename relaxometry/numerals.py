@@ -28,7 +28,9 @@ def interval(low: float, high: float) -> str:
         return f"above {short(low)}" if math.isinf(high) else f"below {short(high)}"
     if high <= low:
         return ""
-    decimals = max(0, 1 - math.floor(math.log10((high - low) / 4)))
+    decimals = 1 - math.floor(math.log10((high - low) / 4))
+    most = 6 - math.floor(math.log10(max(abs(low), abs(high))))  # the rest is rounding
+    decimals = max(0, min(decimals, most))
     return f"{low:.{decimals}f} to {high:.{decimals}f}".translate(_MINUS)
 
 

@@ -118,7 +118,9 @@ def _answer(result: StudyResult) -> list[Part]:
     lines = []
     for row in rows:
         told = [
-            f"{symbol} = {one['value']}" + " mM⁻¹ s⁻¹" * (one["value"][:1].isdigit())
+            f"{symbol} {one['value']}"
+            if one["value"] == "not determined"
+            else f"{symbol} = {one['value']} mM⁻¹ s⁻¹"
             for symbol, one in row["r"].items()
         ]
         if row["ratio"] != "–":

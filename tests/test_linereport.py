@@ -155,6 +155,8 @@ def test_the_frame_is_one_row_in_the_columns_of_the_csv() -> None:
         (-math.inf, math.inf, "unbounded"),
         (math.nan, 2.0, ""),
         (2.0, 2.0, ""),
+        (0.0, 1e-9, "0.0000000000 to 0.0000000010"),
+        (4.081632653061226, 4.081632653061234, "4.081633 to 4.081633"),
     ],
 )
 def test_intervals(low: float, high: float, text: str) -> None:
