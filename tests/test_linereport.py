@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,7 +157,7 @@ def test_the_frame_is_one_row_in_the_columns_of_the_csv() -> None:
         (-math.inf, math.inf, "unbounded"),
         (math.nan, 2.0, ""),
         (2.0, 2.0, ""),
-        (0.0, 1e-9, "0.0000000000 to 0.0000000010"),
+        (0.0, 1e-9, "0.00000000000 to 0.00000000100"),
         (4.081632653061226, 4.081632653061234, "4.081633 to 4.081633"),
     ],
 )
@@ -176,3 +178,13 @@ def test_numbers_for_people() -> None:
         "a, b and c",
     ]
     assert columns(["a", "n"], [["xyz", "1"], ["y", "22"]]) == ["a     n", "xyz   1", "y    22"]
+
+
+def test_the_documented_report_is_the_one_that_is_printed() -> None:
+    docs = Path(__file__).parent.parent / "docs" / "reports.md"
+    text = docs.read_text(encoding="utf-8").replace("```", "")
+    test = doctest.DocTestParser().get_doctest(text, {}, "reports.md", None, 0)
+    said: list[str] = []
+    failed = doctest.DocTestRunner(verbose=False).run(test, out=said.append).failed
+    assert len(test.examples) == 4
+    assert failed == 0, "".join(said)
