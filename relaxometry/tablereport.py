@@ -148,7 +148,7 @@ def comparison_rows(table: RelaxivityTable) -> list[Row]:
 
 
 def switch_rows(table: RelaxivityTable) -> list[Row]:
-    """A row per smart agent and stimulus: fold changes of r1, r2 and r2/r1, and the classes."""
+    """A row per smart agent and stimulus: fold changes of what was measured, and the classes."""
     return [
         {
             "name": named(row["agent"]),
@@ -160,6 +160,7 @@ def switch_rows(table: RelaxivityTable) -> list[Row]:
                     "ci": interval(row[f"{key}_fold_ci95_low"], row[f"{key}_fold_ci95_high"]),
                 }
                 for key, name in (("r1", "r1"), ("r2", "r2"), ("r2_r1", "r2/r1"))
+                if f"{key}_fold" in row
             },
             "class": f"{row['class_before']} → {row['class_after']}",
             "switch": row["switch"],

@@ -95,6 +95,16 @@ def test_one_relaxivity_alone() -> None:
     assert "r2/r1" not in table.methods()
 
 
+def test_a_switch_of_one_relaxivity_alone() -> None:
+    table = stated.full()
+    table.switches = table.switches[[c for c in table.switches if not c.startswith("r1_")]].drop(
+        columns=[c for c in table.switches if c.startswith("r2_r1_")]
+    )
+    text = table_report(table)
+    assert "r2 × 5.91" in text
+    assert "r1 ×" not in text
+
+
 def test_names_stay_on_their_line() -> None:
     table = stated.full({"SPIO": "two\nlines\tof it"})
     assert "two lines of it pH 5" in table_report(table)
