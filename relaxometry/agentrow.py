@@ -49,7 +49,7 @@ def agent_row(
     }
     flags: list[str] = []
     for symbol, fit in fits.items():
-        row |= _numbers(fit, symbol)
+        row |= line_numbers(fit, symbol)
         flags += [f"{symbol}: {flag}" for flag in fit.flags]
         flags += [
             f"{symbol}: without tube {one.tube} ({', '.join(one.codes)})"
@@ -83,7 +83,7 @@ RATIO_KEYS = (
 
 def line_keys(symbol: str) -> tuple[str, ...]:
     """Columns that an agent's row has for a line, in order."""
-    rate, unit = symbol.upper(), QUANTITIES[symbol].key
+    rate, unit = symbol.upper(), QUANTITIES["r1"].key  # that of r2 too
     return (
         f"{symbol}_{unit}",
         f"{symbol}_stderr_{unit}",
@@ -106,7 +106,8 @@ def line_keys(symbol: str) -> tuple[str, ...]:
     )
 
 
-def _numbers(fit: Relaxivity, symbol: str) -> dict[str, Any]:
+def line_numbers(fit: Relaxivity, symbol: str) -> dict[str, Any]:
+    """What an agent's row has of a line."""
     return dict(
         zip(
             line_keys(symbol),

@@ -27,6 +27,8 @@ from .usable import LeftOut, by_the_sheet, kept_anyway, left_out_of, usable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .settings import StudyFacts
+
 __all__ = [
     "METHODS",
     "T1_BELOW",
@@ -160,6 +162,25 @@ class RelaxivityTable:
             values = [f"{s} {lines[s].r.value:.4g} ± {lines[s].r.stderr:.2g}" for s in lines]
             rows.append(f"{name}: {', '.join(values)} mM⁻¹ s⁻¹, {row['class']}")
         return "Relaxivity: " + "; ".join(rows)
+
+    def report(self) -> str:
+        """All there is to say about the agents and their lines, to print."""
+        from .tablereport import table_report
+
+        return table_report(self)
+
+    def methods(self, facts: StudyFacts | None = None) -> str:
+        """A paragraph of methods with the numbers in it, ready to paste.
+
+        `facts` are field, temperature, medium and ion, where they are known.
+        """
+        from .tablereport import table_methods
+
+        return table_methods(self, facts)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A copy of the table, one row per agent and condition."""
+        return self.table.copy()
 
     def _repr_html_(self) -> str:
         return str(self.table.to_html(index=False, escape=True, float_format="{:.4g}".format))

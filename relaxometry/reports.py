@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from . import plots, results
 from .bids import write_maps
 from .page import page
+from .pdfpage import pdf_page
 from .whole import whole_folder
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 def report(result: StudyResult, folder: str | Path, *, force: bool = False) -> Path:
     """Write the report of a study, the same to the byte for the same result.
 
-    ``index.html`` (self-contained), ``results.json``, ``tubes.csv``, ``relaxivity.csv``,
-    ``contrast.csv``, ``reference.csv``, ``figures/*.svg`` and ``*.png``,
+    ``index.html`` (self-contained), ``report.pdf`` (for paper), ``results.json``, ``tubes.csv``,
+    ``relaxivity.csv``, ``contrast.csv``, ``reference.csv``, ``figures/*.svg`` and ``*.png``,
     ``derivatives/relaxometry`` (BIDS maps and labels); what a study has no data for is left out.
 
     Parameters
@@ -51,13 +52,15 @@ def _write(result: StudyResult, folder: Path) -> None:
     figures = _figures(result)
     drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
     (folder / "index.html").write_text(page(result, drawn), encoding="utf-8", newline="\n")
+    painted = {name: plots.as_png(figure) for name, figure in figures.items()}
+    (folder / "report.pdf").write_bytes(pdf_page(result, painted))
     for name, content in results.files(result).items():
         (folder / name).write_bytes(content)
     if figures:
         (folder / "figures").mkdir()
-    for name, figure in figures.items():
+    for name in figures:
         (folder / "figures" / f"{name}.svg").write_bytes(drawn[name])
-        (folder / "figures" / f"{name}.png").write_bytes(plots.as_png(figure))
+        (folder / "figures" / f"{name}.png").write_bytes(painted[name])
     # The data set holds one label map: where the grids of T1 and T2 differ, that of T2.
     for quantity in sorted(result.maps):
         labels = result.tubes[quantity].labels if quantity in result.tubes else None

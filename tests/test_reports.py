@@ -65,8 +65,8 @@ class Page(HTMLParser):
 def test_writes_all_of_it_and_nothing_else(written: Path) -> None:
     names = {p.relative_to(written).as_posix() for p in written.rglob("*") if p.is_file()}
     figures = ("relaxivity", "tubes", "T1_map", "T2_map", "T1_curves", "T2_curves", "contrast")
-    expected = {"index.html", "results.json", "tubes.csv", "relaxivity.csv", "contrast.csv"}
-    expected |= {"points.csv", "comparisons.csv"}
+    expected = {"index.html", "report.pdf", "results.json", "points.csv", "comparisons.csv"}
+    expected |= {"tubes.csv", "relaxivity.csv", "contrast.csv"}
     expected |= {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")}
     assert {n for n in names if not n.startswith("derivatives/")} == expected
     assert "derivatives/relaxometry/dataset_description.json" in names
@@ -262,6 +262,7 @@ def test_contrast_alone(tmp_path: Path) -> None:
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
     assert names == {
         "index.html",
+        "report.pdf",
         "results.json",
         "contrast.csv",
         "figures/contrast.svg",
