@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .flags import flags_of, tubes_in_words
-from .rates import points_of
+from .rates import BLANKS, doubts_of, points_of
 from .regression import Method, Relaxivity, fieller, no_line, relaxivity_fit, t95
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
@@ -26,7 +26,6 @@ Array = NDArray[np.float64]
 SCATTER = 5.0
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
-BLANKS = ("", "blank", "control")
 
 
 def classify(ratio: float, ci95: tuple[float, float]) -> str:
@@ -174,7 +173,8 @@ def relaxivity(
     """
     points = points_of(table)
     excluded = points[points["exclude"]]
-    warnings = [by_the_sheet(row) for row in excluded.to_dict("records")]
+    warnings = doubts_of(table, points)
+    warnings += [by_the_sheet(row) for row in excluded.to_dict("records")]
     points = points[~points["exclude"]]
     rates = [rate for rate in RELAXIVITY_OF if rate in points]
     left_out = [

@@ -352,7 +352,7 @@ def relaxivity(
 ) -> None:
     """r1 and r2 from a table of concentrations and rates."""
     from .settings import StudyFacts
-    from .study import analyse_table
+    from .tablestudy import analyse_table
 
     facts = StudyFacts(title, field, temperature, medium, ion)
     _write_report(analyse_table(table, facts, keep_flagged=keep_flagged), output, force)

@@ -25,7 +25,6 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
-from .rates import REQUIRED
 from .reference import (
     ARRAYS,
     read_reference,
@@ -33,7 +32,7 @@ from .reference import (
     system_phantom,
     system_phantom_solutions,
 )
-from .remarks import not_stated, remarks, undetermined, unsaid_of
+from .remarks import remarks, unsaid_of
 from .series import Series
 from .settings import (
     ContrastSettings,
@@ -42,12 +41,11 @@ from .settings import (
     StudySettings,
     read_settings,
 )
-from .sheet import read_table
 from .tubes import Tubes, above_air
 from .tubetable import tube_table
 
 # Header and study.toml may round the field differently (1.494 T and 1.5 T are one scanner).
-_FIELD_TOLERANCE = 0.05
+FIELD_TOLERANCE = 0.05
 # Headers write positions with 4 to 6 digits.
 _PLACE_TOLERANCE_MM = 0.01
 
@@ -86,6 +84,10 @@ class StudyResult(Shown):
         Quality checks that failed: what was asked for and could not be determined.
     reference : ReferenceComparison or None
         Measured times against reference values, where the study names some.
+    literature : Path or None
+        A table of published relaxivities of one's own, to compare with.
+    before : str
+        The condition before the stimulus, where one was named.
     """
 
     facts: StudyFacts
@@ -99,6 +101,8 @@ class StudyResult(Shown):
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
     reference: ReferenceComparison | None = None
+    literature: Path | None = None
+    before: str = ""
 
     def __repr__(self) -> str:
         parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
@@ -200,48 +204,6 @@ def analyse(
     )
 
 
-def analyse_table(
-    table: str | Path, facts: StudyFacts | None = None, *, keep_flagged: bool = False
-) -> StudyResult:
-    """Relaxivities from a CSV table of concentrations and rates or times alone.
-
-    Parameters
-    ----------
-    table : path
-        Columns as for :func:`relaxometry.relaxivity`.
-    facts : StudyFacts, optional
-        Field, temperature, medium and ion, which a table does not say.
-    keep_flagged : bool
-        As for :func:`relaxometry.relaxivity`.
-
-    Returns
-    -------
-    StudyResult
-
-    Raises
-    ------
-    InputError
-        Naming the file and the column.
-    """
-    path, facts = Path(table), facts or StudyFacts()
-    try:
-        lines = relaxivity(read_table(path, REQUIRED), keep_flagged=keep_flagged)
-    except InputError as error:
-        raise (error if error.path else error.at(path)) from None
-    return StudyResult(
-        facts=facts,
-        maps=MappingProxyType({}),
-        curves=MappingProxyType({}),
-        tubes=MappingProxyType({}),
-        tube_table=pd.DataFrame(),
-        relaxivity=lines,
-        contrasts=(),
-        inputs=(_hashed(path, path.parent),),
-        warnings=tuple(w for w in (*lines.warnings, not_stated(facts)) if w),
-        failures=undetermined(lines),
-    )
-
-
 def _read_scan(scan: ScanSettings) -> Series:
     return read(
         scan.path,
@@ -304,7 +266,7 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
             continue
         if facts.field_T is None:
             facts = replace(facts, field_T=one.field_T)
-        elif abs(one.field_T - facts.field_T) > _FIELD_TOLERANCE * facts.field_T:
+        elif abs(one.field_T - facts.field_T) > FIELD_TOLERANCE * facts.field_T:
             raise InputError(
                 f"field_T is {facts.field_T:g} but the {name} data were taken at {one.field_T:g} T",
                 path=settings.path,
@@ -425,7 +387,7 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent
-    return tuple(_hashed(file, folder) for file in _files(files))
+    return tuple(hashed(file, folder) for file in _files(files))
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -438,7 +400,8 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _hashed(file: Path, folder: Path) -> InputFile:
+def hashed(file: Path, folder: Path) -> InputFile:
+    """A file the result is made from, named by its path in a folder, or by its name alone."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     # A file elsewhere is named without its folders: they may tell who works where.
