@@ -18,6 +18,7 @@ def remarks(
     series: Mapping[str, Series],
     table: pd.DataFrame,
     lines: RelaxivityTable | None,
+    by_row: Collection[str] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Warnings, and quality checks that failed."""
     warnings: list[str] = []
@@ -49,7 +50,7 @@ def remarks(
                 "stated"
             )
         warnings += lines.warnings
-        warnings.append(not_stated(facts))
+        warnings.append(not_stated(facts, by_row))
         failures += undetermined(lines)
     return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
 

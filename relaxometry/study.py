@@ -16,6 +16,7 @@ from .archive import outside
 from .b1 import B1Map, read_B1
 from .bias import ReferenceComparison, compare_with_reference
 from .contrast import Contrast, measure_contrast
+from .csvtable import read_csv
 from .curvefit import CurveFit
 from .errors import GeometryError, InputError
 from .fit import fit_maps, fit_tubes
@@ -41,11 +42,10 @@ from .settings import (
     StudySettings,
     read_settings,
 )
+from .stated import FIELD_TOLERANCE, facts_of
 from .tubes import Tubes, above_air
 from .tubetable import tube_table
 
-# Header and study.toml may round the field differently (1.494 T and 1.5 T are one scanner).
-FIELD_TOLERANCE = 0.05
 # Headers write positions with 4 to 6 digits.
 _PLACE_TOLERANCE_MM = 0.01
 
@@ -156,6 +156,7 @@ def analyse(
         raise (error if error.path else error.at(settings.path)) from None
     facts = _with_field(settings, series)
     on = settings.tubes.on if settings.tubes else ""
+    facts, by_row, noted = _by_sheet(settings, facts, tubes)
     known = _reference(settings, facts, tubes[on]) if settings.reference else None
     if known is not None and settings.tubes and settings.tubes.sheet is None:
         tubes = {
@@ -176,7 +177,7 @@ def analyse(
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     lines = _relaxivity(table, keep_flagged)
-    warnings, failures = remarks(facts, series, table, lines)
+    warnings, failures = remarks(facts, series, table, lines, by_row)
     compared = None
     if known is not None and known.values is not None:
         compared = compare_with_reference(
@@ -184,7 +185,7 @@ def analyse(
         )
         failures += compared.failures
     placed = tubes[on].notes if tubes else ()
-    noted = [*placed]
+    noted += placed
     for name, fitted in maps.items():
         moved = (note for note in tubes[name].notes if note not in placed)
         noted += [f"{name}: {note}" for note in (*moved, *fitted.notes)]
@@ -274,6 +275,20 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
                 expected="the field of the data",
             )
     return facts
+
+
+def _by_sheet(
+    settings: StudySettings, facts: StudyFacts, tubes: Mapping[str, Tubes]
+) -> tuple[StudyFacts, tuple[str, ...], list[str]]:
+    """The facts with those of the sheet, which each tube states for itself, and how it was read."""
+    where = settings.tubes
+    if where is None or where.sheet is None or not tubes:
+        return facts, (), []
+    try:
+        facts, by_row = facts_of(tubes[where.on].sheet, facts)
+    except InputError as error:
+        raise error.at(where.sheet) from None
+    return facts, by_row, [f"{where.sheet.name}: {note}" for note in read_csv(where.sheet).notes]
 
 
 @dataclass(frozen=True, slots=True)

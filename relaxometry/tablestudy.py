@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .agents import relaxivity
-from .cells import as_text, number_or
+from .cells import as_text
 from .columns import AMOUNTS, TABLE, check_columns
 from .csvtable import check_required, read_csv
 from .errors import InputError
-from .rates import BLANKS, REQUIRED
+from .rates import REQUIRED
 from .regression import Method
 from .remarks import not_stated, undetermined
 from .settings import StudyFacts
-from .study import FIELD_TOLERANCE, StudyResult, hashed
-
-# What a study says once and the rows of a table may say: the fact, its column, the option.
-_FACTS = (
-    ("field_T", "field_T", "--field"),
-    ("temperature_C", "temperature_C", "--temperature"),
-    ("medium", "medium", "--medium"),
-    ("concentration_of", "ion", "--ion"),
-)
+from .stated import facts_of
+from .study import StudyResult, hashed
 
 
 def analyse_table(
@@ -81,13 +72,9 @@ def analyse_table(
         read, notes = (table, ()) if isinstance(table, pd.DataFrame) else _read(Path(table))
         facts = facts or StudyFacts()
         read = _with_options(read, facts, stock_sd_percent)
-        facts, by_row = _facts_of(read, facts)
+        facts, by_row = facts_of(read, facts)
         lines = relaxivity(read, method, keep_flagged=keep_flagged)
-        if before and before not in {condition for _, condition in lines.lines}:
-            conditions = ", ".join(sorted({c for _, c in lines.lines if c})) or "none"
-            raise InputError(
-                f"no condition {before!r}, there are: {conditions}"[:200], field="condition"
-            )
+        _check_condition(read, before)
     except InputError as error:
         raise (error if error.path or path is None else error.at(path)) from None
     inputs = [] if path is None else [hashed(path, path.parent)]
@@ -118,6 +105,13 @@ def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return table, notes
 
 
+def _check_condition(table: pd.DataFrame, before: str) -> None:
+    said = [as_text(cell) for cell in table["condition"]] if "condition" in table else []
+    if before and before not in said:
+        listed = ", ".join(dict.fromkeys(filter(None, said))) or "none"
+        raise InputError(f"no {before!r}, there are: {listed}"[:200], field="condition")
+
+
 def _with_options(
     table: pd.DataFrame, facts: StudyFacts, stock_sd_percent: float | None
 ) -> pd.DataFrame:
@@ -133,49 +127,3 @@ def _with_options(
         own = [as_text(cell) for cell in table["ion"]] if "ion" in table else [""] * len(table)
         table = table.assign(ion=[one or facts.concentration_of for one in own])
     return table
-
-
-def _facts_of(table: pd.DataFrame, facts: StudyFacts) -> tuple[StudyFacts, tuple[str, ...]]:
-    """The facts with what all rows of the table say, and what each row says for itself.
-
-    Blanks may leave out what they do not change.
-    """
-    holds = _holds_agent(table)
-    by_row = []
-    for fact, column, option in _FACTS:
-        if column not in table:
-            continue
-        texts = [as_text(cell) for cell in table[column]]
-        said = [text for text in dict.fromkeys(texts) if text and text.lower() != "nan"]
-        given = getattr(facts, fact)
-        values: list[float | str] = [*said]
-        if column in ("field_T", "temperature_C"):
-            values = [number_or(text, column) for text in said]
-        for value in values:
-            if given not in (None, "") and not _same(given, value, column):
-                raise InputError(
-                    f"{value} in the table, but {given} given",
-                    field=column,
-                    expected="the same in both",
-                    hint=f"leave {option} out where the rows of the table say it",
-                )
-        complete = all(text for text, agent in zip(texts, holds, strict=True) if agent)
-        if len(values) == 1 and complete and given in (None, ""):
-            known: dict[str, Any] = {fact: values[0]}
-            facts = replace(facts, **known)
-        elif values and complete:
-            by_row.append(fact)
-    return facts, tuple(by_row)
-
-
-def _same(given: float | str, value: float | str, column: str) -> bool:
-    if isinstance(given, str) or isinstance(value, str):
-        return given == value
-    allowed = FIELD_TOLERANCE * abs(given) if column == "field_T" else 1e-9
-    return abs(given - value) <= allowed
-
-
-def _holds_agent(table: pd.DataFrame) -> list[bool]:
-    if "agent" not in table:
-        return [True] * len(table)
-    return [as_text(cell).lower() not in BLANKS for cell in table["agent"]]

@@ -68,7 +68,7 @@ class TestLines:
         )
 
     def test_a_condition_is_a_line_of_its_own(self):
-        before, after = table(("A",)), table(("A",))
+        before, after = table(("A",)), table(("A",)).assign(tube=range(6, 11))
         after["R2_per_s"] = 9 + 4 * (after["R2_per_s"] - 9)
         made = pd.concat([before.assign(condition="pH 7.4"), after.assign(condition="pH 5.5")])
         made.loc[made["agent"] == "blank", "condition"] = ""

@@ -26,7 +26,7 @@ FLOORS = (
     "circles",
     "stack",
     "series regression rates",
-    "points models images contrast reference bias moved",
+    "stated points models images contrast reference bias moved",
     "alignment",
     "tubes",
     "finding",
@@ -52,7 +52,7 @@ FLOORS = (
     "results",
     "page tubefiles",
     "reports",
-    "arguments answer",
+    "arguments answer options",
     "cli",
     "__init__ __main__",
 )
@@ -69,7 +69,7 @@ DOORS = {
     "matplotlib": {"agreement", "canvas", "pictures", "plots"},
     "cmcrameri": {"pictures"},
     "jinja2": {"page"},
-    "typer": {"cli"},
+    "typer": {"cli", "options"},
     "numba": {"kernels"},
 }
 
