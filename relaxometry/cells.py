@@ -13,6 +13,9 @@ from .errors import InputError
 MISSING = ("", "nan", "na", "n/a")
 _YES, _NO = ("yes", "y", "true", "1", "1.0", "x"), ("", "no", "n", "false", "0", "0.0")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# 1.5 and 1-5, after a spreadsheet has read them: 1. Mai, 05-Jan.
+_MONTHS = "jan|feb|m[aä]r|mrz|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
+_DATE = re.compile(rf"\d+[.\s/-]*({_MONTHS})\w*\.?[\s/-]*\d*|({_MONTHS})\w*\.?[\s/-]*\d+", re.I)
 _WITH_UNIT = re.compile(r"[<>~≈]?\s*[+-]?\d[\d.]*\s*(±.*|[^\d\s.].*)")
 
 
@@ -38,6 +41,8 @@ def number(text: str, field: str) -> float:
         hint = "write the decimal point as a point"
     elif "−" in text:
         hint = "write minus as -"
+    elif _DATE.fullmatch(text):
+        hint = "a spreadsheet has made a date of it: type it again in a column formatted as text"
     elif _WITH_UNIT.fullmatch(text):
         hint = "write the number alone: its unit is in the column's name, its error in another"
     raise InputError(f"{text!r}"[:80], field=field, expected="a number", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ def _decoded(content: bytes) -> tuple[str, list[str]]:
 
 def _rows(text: str) -> tuple[Iterator[tuple[int, list[str]]], str]:
     """(line, cells) of each row that is not blank, and what divides the cells."""
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))
     said = re.fullmatch(r"\ufeff?sep=(.)\s*", lines[0]) if lines else None  # a line for Excel
     skipped = 1 if said else 0
     header = next((line for line in lines[skipped:] if line.strip()), "")

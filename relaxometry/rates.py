@@ -148,12 +148,15 @@ def doubts_of(table: pd.DataFrame, points: pd.DataFrame) -> list[str]:
         if numbers:
             said.append(f"rows {', '.join(numbers)} are alike and all counted: copies?")
     blank = used["concentration_mM"].eq(0) & used["agent"].str.lower().isin(BLANKS)
-    for (agent, condition), line in used[~blank].groupby(["agent", "condition"], sort=False):
-        shared = blank & used["condition"].isin(["", condition])
-        if len(line) + shared.sum() == 2:
-            name = f"{agent} {condition}".strip()
+    settings = [key for key in _SAME_LINE if key != "replicate"]
+    stated = used[["agent", *settings]].map(as_text)
+    for own in stated[~blank].drop_duplicates().to_dict("records"):
+        line = ~blank & (stated == pd.Series(own)).all(axis=1)
+        shared = blank & np.logical_and.reduce([stated[k].isin(["", own[k]]) for k in settings])
+        if line.sum() + shared.sum() == 2:
+            name = f"{own['agent']} {own['condition']}".strip()
             said.append(f"{name}: a line through two points tells nothing of its own error")
-    return said
+    return list(dict.fromkeys(said))
 
 
 # Rows that differ in one of these belong to different lines, or are different tubes of one.
@@ -164,7 +167,7 @@ def _check_tubes(points: pd.DataFrame) -> None:
     """Raise `InputError` where a tube is listed twice for one line."""
     used = points["tube"].notna() & ~points["exclude"]
     listed = points.loc[used, ["tube", "agent", *_SAME_LINE]]
-    twice = listed.astype(str).duplicated()
+    twice = listed.map(as_text).duplicated()
     if twice.any():
         tube = listed.loc[twice.to_numpy(), "tube"].iloc[0]
         raise InputError(
@@ -222,6 +225,7 @@ def _count(table: pd.DataFrame, rate: str) -> Array:
 def _check_rates(rate: str, value: Array, stderr: Array, tubes: pd.Series) -> None:
     for name, bad, expected in (
         (rate, (value <= 0) | np.isinf(value), "above 0"),
+        (rate, value < 1 / LONGEST["TR"], f"{rate} in s⁻¹, faster than that"),
         (f"error of {rate}", (stderr <= 0) | np.isinf(stderr), "above 0, or empty if not known"),
     ):
         if bad.any():

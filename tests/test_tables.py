@@ -13,7 +13,7 @@ import relaxometry as rx
 from relaxometry.cli import run
 from relaxometry.columns import SHEET, TABLE, check_columns
 from relaxometry.csvtable import read_csv
-from relaxometry.rates import RELATIVE_FLOOR, points_of
+from relaxometry.rates import RELATIVE_FLOOR, doubts_of, points_of
 from relaxometry.results import tube_records
 from relaxometry.settings import StudyFacts
 from relaxometry.study import analyse
@@ -131,6 +131,9 @@ class TestFiles:
             ([HEADER, "A,0.4,2.0,<49"], "R2_per_s of row 1: '<49'; expected a number"),
             ([HEADER, "A,−0.4,2.0,49"], "'−0.4'; expected a number; write minus as -"),
             ([HEADER, "A,0.4,2.0,1_0"], "R2_per_s of row 1: '1_0'"),
+            ([HEADER, "A,1. Mai,2.0,49"], "mM of row 1: '1. Mai'; .*has made a date of it"),
+            ([HEADER, "A,0.4,Jan 05,49"], "R1_per_s of row 1: 'Jan 05'; .*has made a date of it"),
+            ([HEADER, "A,0.4,0.002,0.049"], "R1 of tube 1: 0.002 s⁻¹; expected R1 in s⁻¹"),
             ([HEADER, "A,inf,2.0,49"], "concentration_mM of row 1: 'inf'"),
             ([HEADER, "A,-0.4,2.0,49"], "concentration_mM of row 1: -0.4 mM; expected ≥ 0"),
             ([HEADER, "A,,2.0,49", ROWS[1]], "row 1 has no concentration; .*0 for a blank"),
@@ -358,6 +361,13 @@ class TestRows:
         result = rx.analyse_table(saved(HEADER, *rows))
         assert told in result.warnings
         assert np.isnan(result.relaxivity["A"]["r2"].r.stderr)
+
+    def test_two_points_at_each_of_two_fields(self):
+        made = pd.concat([frame(rows=ROWS[:2], field_T=1.5), frame(rows=ROWS[:2], field_T=7)])
+        (told,) = [w for w in doubts_of(made, points_of(made)) if "two points" in w]
+        assert told.startswith("A: ")
+        blank = pd.concat([made, frame(rows=ROWS[3:])])
+        assert doubts_of(blank, points_of(blank)) == []
 
     def test_replicates(self):
         """A blank that states none belongs to all of them: 0."""
