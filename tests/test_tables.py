@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -575,3 +576,27 @@ class TestCommand:
         named = ("method", "stock-sd-percent", "ion", "field", "temperature", "medium", "before")
         for option in (*named, "literature", "figure-width", "font-size"):
             assert f"--{option} " in told
+
+
+GUIDE = Path(__file__).parent.parent / "docs" / "tables.md"
+EXAMPLES = re.findall(r"<!-- table: (.*?) -->\n```csv\n(.*?)```", GUIDE.read_text("utf-8"), re.S)
+
+
+@pytest.mark.parametrize(("expected", "text"), EXAMPLES)
+def test_the_examples_of_the_guide(expected, text, saved):
+    known = dict(one.split("=") for one in re.findall(r"\w+=[^=]+?(?=\s\w+=|$)", expected))
+    ion = known.pop("ion", "")
+    made = rx.analyse_table(saved(content=text.encode()), StudyFacts(concentration_of=ion))
+    result = made.relaxivity
+    for condition in known.pop("conditions", "").split(","):
+        assert any(condition in key for _, key in result)
+    for symbol, value in known.items():
+        np.testing.assert_allclose(result.table[f"{symbol}_per_mM_per_s"], float(value), rtol=1e-4)
+
+
+def test_the_guide_has_examples_and_names_every_column():
+    assert len(EXAMPLES) == 5
+    text = GUIDE.read_text("utf-8")
+    for column in SHEET:
+        if not re.match(r"(concentration|particles)_sd_", column):
+            assert f"`{column}`" in text, column
