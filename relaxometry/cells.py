@@ -15,7 +15,9 @@ _YES, _NO = ("yes", "y", "true", "1", "1.0", "x"), ("", "no", "n", "false", "0",
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # 1.5 and 1-5, after a spreadsheet has read them: 1. Mai, 05-Jan.
 _MONTHS = "jan|feb|m[aä]r|mrz|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
-_DATE = re.compile(rf"\d+[.\s/-]*({_MONTHS})\w*\.?[\s/-]*\d*|({_MONTHS})\w*\.?[\s/-]*\d+", re.I)
+_DATE = re.compile(
+    rf"\d+[.\s/-]*({_MONTHS})\w*\.?[\s/-]*\d*|({_MONTHS})\w*\.?[\s/-]*\d+|\d{{4}}-\d\d-\d\d.*", re.I
+)
 _WITH_UNIT = re.compile(r"[<>~≈]?\s*[+-]?\d[\d.]*\s*(±.*|[^\d\s.].*)")
 
 

@@ -60,6 +60,15 @@ def points_of(table: pd.DataFrame) -> pd.DataFrame:
     InputError
         If a column is missing, not numeric, or cannot be right.
     """
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(
+            f"not a table ({type(table).__name__})",
+            expected="a pandas DataFrame",
+            hint="a CSV file is for relaxometry.analyse_table",
+        )
+    doubled = table.columns[table.columns.duplicated()]
+    if len(doubled):
+        raise InputError("two columns of this name", field=str(doubled[0]))
     check_columns(table.columns, TABLE)
     stated = any(column in table for column in AMOUNTS)
     for column in REQUIRED:

@@ -393,6 +393,26 @@ class TestRows:
         with pytest.raises(rx.InputError, match=complaint):
             rx.relaxivity(frame(**said))
 
+    @pytest.mark.parametrize(
+        ("given", "complaint"),
+        [
+            ("table.csv", r"not a table \(str\); .*DataFrame; .* relaxometry\.analyse_table"),
+            (frame()["R2_per_s"], r"not a table \(Series\)"),
+            (frame().rename(columns={"R1_per_s": "R2_per_s"}), "R2_per_s: two columns of this"),
+            (frame(concentration_mM=pd.Timestamp("2026-05-01")), "'2026-05-01 .*made a date of it"),
+            (frame().set_index("agent"), "no column agent; there are"),
+            (pd.DataFrame(), "no column agent"),
+        ],
+    )
+    def test_what_is_no_such_table(self, given, complaint):
+        with pytest.raises(rx.InputError, match=complaint):
+            rx.relaxivity(given)
+
+    @pytest.mark.parametrize("kind", ["float32", "Float64", "str", "object", "category"])
+    def test_types_of_columns(self, kind):
+        made = frame().astype({"concentration_mM": kind, "R2_per_s": kind})
+        assert rx.relaxivity(made)["A"]["r2"].r.value == pytest.approx(100)
+
     def test_what_the_rows_say_is_carried(self):
         said = {"field_T": 7, "temperature_C": "37", "medium": "plasma", "ion": ["Fe"] * 3 + [""]}
         points = points_of(frame(**said))
