@@ -14,11 +14,14 @@ __version__ = "0.1.0"
 # Public name → the module it lives in; loaded when first asked for, so that importing is quick.
 _HOMES = {
     "analyse": "study",
+    "analyse_table": "tablestudy",
     "compare_models": "selection",
     "compare_with_reference": "bias",
+    "concentration_mM": "concentration",
     "B1Map": "b1",
     "Contrast": "contrast",
     "CurveFit": "curvefit",
+    "diluted_mM": "concentration",
     "Estimate": "estimate",
     "FitError": "errors",
     "find_tubes": "finding",
@@ -89,8 +92,11 @@ __all__ = [
     "Tubes",
     "__version__",
     "analyse",
+    "analyse_table",
     "compare_models",
     "compare_with_reference",
+    "concentration_mM",
+    "diluted_mM",
     "find_tubes",
     "fit_curve",
     "fit_maps",
@@ -126,6 +132,8 @@ if TYPE_CHECKING:
     from .bias import ReferenceComparison as ReferenceComparison
     from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
+    from .concentration import concentration_mM as concentration_mM
+    from .concentration import diluted_mM as diluted_mM
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
     from .contrast import snr as snr
@@ -186,6 +194,7 @@ if TYPE_CHECKING:
     from .series import Protocol as Protocol
     from .series import Series as Series
     from .study import analyse as analyse
+    from .tablestudy import analyse_table as analyse_table
     from .tubes import (
         Tubes as Tubes,
     )

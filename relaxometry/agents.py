@@ -16,7 +16,7 @@ from .agentrow import T1_BELOW, T2_ABOVE, agent_row, classify
 from .comparison import Comparison, comparison_table, letters_of, omnibus
 from .errors import InputError
 from .linemethod import BOTH_AXES, FEWEST_ROBUST, METHODS, Method
-from .rates import points_of
+from .rates import BLANKS, doubts_of, points_of
 from .ratio import Ratio, ratio
 from .regression import Relaxivity, no_line, relaxivity_fit
 from .replicates import doubts, replicate_summary, replicate_table
@@ -44,7 +44,6 @@ Array = NDArray[np.float64]
 
 # Points that scatter more than so many times their errors are a blunder rather than noise.
 SCATTER = 5.0
-BLANKS = ("", "blank", "control")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -231,7 +230,8 @@ def relaxivity(
         raise InputError(", ".join(fixed), field="intercepts", expected="R1 and/or R2")
     points = points_of(table)
     excluded = points[points["exclude"]]
-    warnings = [by_the_sheet(row) for row in excluded.to_dict("records")]
+    warnings = doubts_of(table, points)
+    warnings += [by_the_sheet(row) for row in excluded.to_dict("records")]
     points = points[~points["exclude"]]
     rates = [rate for rate in RELAXIVITY_OF if rate in points]
     left_out = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InputError
 
@@ -12,6 +13,38 @@ if TYPE_CHECKING:
 
     from .geometry import Affine
     from .series import Series
+    from .settings import StudyFacts
+
+
+class FigureSize(NamedTuple):
+    """How large the figures of a report are printed; None: as they are by default."""
+
+    width: str | None = None
+    font_size: float | None = None
+
+
+def figure_size(width: str | None, font_size: float | None) -> FigureSize:
+    """The size of figures; raises `InputError` for letters that nobody could read."""
+    if font_size is not None and not (math.isfinite(font_size) and 4 <= font_size <= 40):
+        raise InputError(f"{font_size:g}", field="--font-size", expected="4 to 40 points")
+    return FigureSize(width, font_size)
+
+
+def table_facts(
+    title: str, field: float | None, temperature: float | None, medium: str, ion: str
+) -> StudyFacts:
+    """What is stated once of a table; raises `InputError` for a number that cannot be right."""
+    from .settings import StudyFacts
+
+    for value, option, expected in (
+        (field, "--field", "tesla, above 0"),
+        (temperature, "--temperature", "°C"),
+    ):
+        if value is not None and not (
+            math.isfinite(value) and (option == "--temperature" or value > 0)
+        ):
+            raise InputError(f"{value:g}", field=option, expected=expected)
+    return StudyFacts(title, field, temperature, medium, ion)
 
 
 def times(text: str | None, option: str) -> list[float] | None:

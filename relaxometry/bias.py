@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .cells import as_text, yes
 from .errors import InputError
 from .flags import flags_of
 from .jupyter import Shown
 from .regression import t95
-from .sheet import as_text, yes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

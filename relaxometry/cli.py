@@ -6,16 +6,27 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from . import __version__
+from . import options as opt
 from .answer import relaxivity_line
-from .arguments import by_hand, in_bytes, matrix, on_grid, points
+from .arguments import (
+    FigureSize,
+    by_hand,
+    figure_size,
+    in_bytes,
+    matrix,
+    on_grid,
+    points,
+    table_facts,
+)
 from .errors import InputError, RelaxometryError
 
 if TYPE_CHECKING:
+    from .linemethod import Method
     from .study import StudyResult
 
 OK, QUALITY, USAGE, BAD_INPUT, INTERNAL = 0, 1, 2, 3, 4
@@ -34,19 +45,6 @@ app = typer.Typer(
 class _Options:
     debug = False
     quiet = False
-
-
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; made for you.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result in that folder.")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Threads; default one per CPU.")
-]
-KeepFlagged = Annotated[
-    bool, typer.Option("--keep-flagged", help="Keep tubes whose flags exclude them.")
-]
-MaxMemory = Annotated[
-    str | None, typer.Option("--max-memory", help="Memory the fit may use, e.g. 2GB.")
-]
 
 
 def _say_version(wanted: bool) -> None:
@@ -91,7 +89,7 @@ def _finish(result: StudyResult, page: Path) -> None:
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put it.")] = Path("relaxometry-demo"),
-    force: Force = False,
+    force: opt.Force = False,
 ) -> None:
     """Simulate a study, analyse it and write its report."""
     from .reports import report as write_report
@@ -125,30 +123,21 @@ def inspect(
     )
 
 
-SeriesNumber = Annotated[int | None, typer.Option(help="Number of the series in `inspect`.")]
-Times = Annotated[str | None, typer.Option(help="By hand, e.g. 10ms,20ms,30ms.")]
-Angles = Annotated[str | None, typer.Option(help="By hand, in degrees, e.g. 2,5,10.")]
-Repeats = Annotated[
-    Literal["mean", "separate"] | None,
-    typer.Option(help="What becomes of several images at one setting."),
-]
-
-
 @app.command()
 def fit(
     path: Annotated[Path, typer.Argument(help="Folder or file of one series.")],
-    output: Output,
+    output: opt.Output,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Default by the data.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Label NIfTI: fit where it is not 0.")] = None,
-    series: SeriesNumber = None,
-    te: Times = None,
-    ti: Times = None,
-    tr: Times = None,
-    fa: Angles = None,
+    series: opt.SeriesNumber = None,
+    te: opt.Times = None,
+    ti: opt.Times = None,
+    tr: opt.Times = None,
+    fa: opt.Angles = None,
     polarity: Annotated[
         Literal["magnitude", "signed"] | None, typer.Option(help="Of inversion recovery.")
     ] = None,
-    repeats: Repeats = None,
+    repeats: opt.Repeats = None,
     drop_echoes: Annotated[str | None, typer.Option(help="Points to leave out, e.g. 1,2.")] = None,
     drop_reason: Annotated[str, typer.Option(help="Why; needed with --drop-echoes.")] = "",
     b1: Annotated[
@@ -161,9 +150,9 @@ def fit(
     dicom: Annotated[
         bool, typer.Option("--dicom", help="Also as DICOM Parametric Maps, in dicom/.")
     ] = False,
-    workers: Workers = None,
-    max_memory: MaxMemory = None,
-    force: Force = False,
+    workers: opt.Workers = None,
+    max_memory: opt.MaxMemory = None,
+    force: opt.Force = False,
 ) -> None:
     """Fit T1 or T2 maps of one series (BIDS derivatives)."""
     from .bids import write_maps
@@ -235,34 +224,24 @@ def fit(
 @app.command()
 def tubes(
     path: Annotated[Path, typer.Argument(help="Folder or file of one series.")],
-    output: Output,
-    sheet: Annotated[Path | None, typer.Option(help="tubes.csv: what is in the tubes.")] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="How many tubes there are.")] = None,
-    order: Annotated[
-        str | None, typer.Option(help="rows, columns, serpentine, ring, grid or height.")
-    ] = None,
-    start_angle: Annotated[
-        float | None, typer.Option(help="Of a ring: degrees clockwise from the top.")
-    ] = None,
-    grid: Annotated[
-        str | None, typer.Option(help='Numbers as you see them, 0 for none: "1,2,3;0,4,5".')
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="In mm: how far to keep from the wall.")
-    ] = None,
-    labels: Annotated[Path | None, typer.Option(help="By hand: a label NIfTI.")] = None,
-    rois: Annotated[Path | None, typer.Option(help="By hand: .roi or .zip of ImageJ.")] = None,
-    circles: Annotated[Path | None, typer.Option(help="By hand: a CSV of circles.")] = None,
-    template: Annotated[
-        str | None, typer.Option(help="A known phantom: system-phantom-T1, -T2, or a TOML file.")
-    ] = None,
-    series: SeriesNumber = None,
-    te: Times = None,
-    ti: Times = None,
-    tr: Times = None,
-    fa: Angles = None,
-    repeats: Repeats = None,
-    force: Force = False,
+    output: opt.Output,
+    sheet: opt.Sheet = None,
+    count: opt.Count = None,
+    order: opt.Order = None,
+    start_angle: opt.StartAngle = None,
+    grid: opt.Grid = None,
+    margin: opt.Margin = None,
+    labels: opt.Labels = None,
+    rois: opt.ROIs = None,
+    circles: opt.Circles = None,
+    template: opt.Template = None,
+    series: opt.SeriesNumber = None,
+    te: opt.Times = None,
+    ti: opt.Times = None,
+    tr: opt.Times = None,
+    fa: opt.Angles = None,
+    repeats: opt.Repeats = None,
+    force: opt.Force = False,
 ) -> None:
     """Find and number the tubes, to check and to fill in."""
     from .folder import read
@@ -299,11 +278,11 @@ def tubes(
 @app.command()
 def report(
     study: Annotated[Path, typer.Argument(help="study.toml: see the README.")],
-    output: Output,
-    keep_flagged: KeepFlagged = False,
-    workers: Workers = None,
-    max_memory: MaxMemory = None,
-    force: Force = False,
+    output: opt.Output,
+    keep_flagged: opt.KeepFlagged = False,
+    workers: opt.Workers = None,
+    max_memory: opt.MaxMemory = None,
+    force: opt.Force = False,
 ) -> None:
     """Analyse a study.toml: maps, tubes, r1, r2, report."""
     from .study import analyse
@@ -323,8 +302,8 @@ def report(
 @app.command()
 def contrast(
     study: Annotated[Path, typer.Argument(help="study.toml with [[contrast]] entries.")],
-    output: Output,
-    force: Force = False,
+    output: opt.Output,
+    force: opt.Force = False,
 ) -> None:
     """SNR, CNR and their changes after an injection."""
     from dataclasses import replace
@@ -340,25 +319,46 @@ def contrast(
 
 @app.command()
 def relaxivity(
-    table: Annotated[Path, typer.Argument(help="CSV: agent, concentration_mM, R1_per_s, T2_ms …")],
-    output: Output,
+    table: opt.TableFile,
+    output: opt.Output,
+    method: opt.LineMethod = "auto",
+    ion: opt.Ion = "",
+    stock_sd_percent: opt.StockSD = None,
+    field: opt.Field = None,
+    temperature: opt.Temperature = None,
+    medium: opt.Medium = "",
+    before: opt.Before = "",
+    literature: opt.Literature = None,
     title: Annotated[str, typer.Option(help="Of the report.")] = "",
-    field: Annotated[float | None, typer.Option(help="Field strength in T.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="In °C.")] = None,
-    medium: Annotated[str, typer.Option(help="For example: 1 % agarose.")] = "",
-    ion: Annotated[str, typer.Option(help="What the concentration counts: Fe, Gd, Mn …")] = "",
-    keep_flagged: KeepFlagged = False,
-    force: Force = False,
+    figure_width: opt.FigureWidth = None,
+    font_size: opt.FontSize = None,
+    keep_flagged: opt.KeepFlagged = False,
+    force: opt.Force = False,
 ) -> None:
-    """r1 and r2 from a table of concentrations and rates."""
-    from .settings import StudyFacts
-    from .study import analyse_table
+    """r1, r2, r2/r1 from a table of concentrations and rates or times.
 
-    facts = StudyFacts(title, field, temperature, medium, ion)
-    _write_report(analyse_table(table, facts, keep_flagged=keep_flagged), output, force)
+    For people whose scanner or relaxometer gave the times. Columns and examples: docs/tables.md.
+    """
+    from .tablestudy import analyse_table
+    from .whole import check_free
+
+    check_free(output, "results.json", force)
+    figures = figure_size(figure_width, font_size)
+    result = analyse_table(
+        table,
+        table_facts(title, field, temperature, medium, ion),
+        method=cast("Method", method),
+        keep_flagged=keep_flagged,
+        stock_sd_percent=stock_sd_percent,
+        literature=literature,
+        before=before,
+    )
+    _write_report(result, output, force, figures)
 
 
-def _write_report(result: StudyResult, output: Path, force: bool) -> None:
+def _write_report(
+    result: StudyResult, output: Path, force: bool, figures: FigureSize | None = None
+) -> None:
     from .reports import report as write_report
 
     _finish(result, write_report(result, output, force=force))
@@ -366,13 +366,13 @@ def _write_report(result: StudyResult, output: Path, force: bool) -> None:
 
 @app.command()
 def simulate(
-    output: Output,
+    output: opt.Output,
     protocol: Annotated[
         str, typer.Option(help="seed-7T, seed-7T-vtr, small or small-vtr.")
     ] = "seed-7T",
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     snr: Annotated[float, typer.Option(min=1, help="S0/sigma.")] = 150.0,
-    force: Force = False,
+    force: opt.Force = False,
 ) -> None:
     """Write a digital phantom: DICOM, NIfTI, the truth."""
     from .sample import write_study

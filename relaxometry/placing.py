@@ -20,7 +20,7 @@ def place_tubes(
 ) -> dict[str, Tubes]:
     """The tubes on the grid of every series; the sheet may lack what need not be `filled` yet."""
     on = series[settings.on]
-    sheet = None if settings.sheet is None else read_sheet(settings.sheet, filled)
+    sheet = None if settings.sheet is None else read_sheet(settings.sheet, filled, settings.ion)
     if settings.labels is not None:
         labels, affine = read_labels(settings.labels)
         tubes = tubes_from_labels(labels, affine, sheet, on)

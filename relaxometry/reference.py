@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .csvtable import read_table
 from .errors import InputError
-from .sheet import read_table
 
 Row = dict[Hashable, Any]
 

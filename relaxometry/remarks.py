@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ def remarks(
     series: Mapping[str, Series],
     table: pd.DataFrame,
     lines: RelaxivityTable | None,
+    by_row: Collection[str] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Warnings, and quality checks that failed."""
     warnings: list[str] = []
@@ -49,7 +50,7 @@ def remarks(
                 "stated"
             )
         warnings += lines.warnings
-        warnings.append(not_stated(facts))
+        warnings.append(not_stated(facts, by_row))
         failures += undetermined(lines)
     return tuple(w for w in dict.fromkeys(warnings) if w), tuple(failures)
 
@@ -70,13 +71,20 @@ def undetermined(lines: RelaxivityTable) -> tuple[str, ...]:
     )
 
 
-def not_stated(facts: StudyFacts) -> str:
-    """What a relaxivity must be stated with and is not; empty where all is stated."""
+def not_stated(facts: StudyFacts, by_row: Collection[str] = ()) -> str:
+    """What a relaxivity must be stated with and is not; empty where all is stated.
+
+    Facts in `by_row` are stated by each row of a table for itself.
+    """
     stated = {
-        "field strength": facts.field_T,
-        "temperature": facts.temperature_C,
-        "medium": facts.medium,
-        "ion that the concentration counts": facts.concentration_of,
+        "field strength": "field_T",
+        "temperature": "temperature_C",
+        "medium": "medium",
+        "ion that the concentration counts": "concentration_of",
     }
-    missing = [what for what, value in stated.items() if value in (None, "")]
+    missing = [
+        what
+        for what, fact in stated.items()
+        if getattr(facts, fact) in (None, "") and fact not in by_row
+    ]
     return f"not stated, and part of a relaxivity: {', '.join(missing)}" if missing else ""

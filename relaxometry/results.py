@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from . import __version__
+from .columns import CONTEXT
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
 from .records import Record, as_csv, as_json, paired, plain
@@ -74,7 +75,8 @@ def tube_records(table: pd.DataFrame, lines: RelaxivityTable | None = None) -> l
     numbers = ["concentration_mM"]
     if "concentration_sd_mM" in table and table["concentration_sd_mM"].notna().any():
         numbers.append("concentration_sd_mM")
-    first = ["tube", "agent", "condition", "replicate", *numbers, "exclude", "reason", "n_voxels"]
+    first = ["tube", "agent", "condition", "replicate", *numbers]
+    first += [*(column for column in CONTEXT if column in table), "exclude", "reason", "n_voxels"]
     measured: list[str] = []
     for rate in RELAXIVITY_OF:
         time = TIME_OF[rate]

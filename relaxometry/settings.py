@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ class TubeSettings:
     margin_mm: float | None = None
     template: str | Path | None = None
     shift: str = "correct"
+    ion: str = ""  # of concentrations by mass, where the sheet says none
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def _settings(path: Path, top: _Table) -> StudySettings:
     study.done()
     scans = {name: _scan(top.table(name)) for name in QUANTITY_TABLES if name in top.values}
     tubes = _tubes(top.table("tubes"), scans) if "tubes" in top.values else None
+    tubes = None if tubes is None else replace(tubes, ion=facts.concentration_of)
     if scans and tubes is None:
         raise InputError("missing", field="[tubes]", expected="where the tubes are")
     contrasts = tuple(_contrast(one) for one in top.tables("contrast"))

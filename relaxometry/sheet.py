@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .amounts import amounts
+from .cells import as_text, number, number_or, whole, yes
+from .columns import AMOUNTS, CONTEXT, SHEET, check_columns
+from .csvtable import check_required, read_csv, read_table
 from .errors import InputError
 
 REQUIRED = ("tube", "agent", "concentration_mM")
@@ -19,7 +21,6 @@ _CIRCLE: dict[Literal["mm", "voxels"], tuple[str, str, str]] = {
     "mm": ("x_mm", "y_mm", "radius_mm"),
     "voxels": ("x_voxel", "y_voxel", "radius_voxels"),
 }
-_YES, _NO = ("yes", "y", "true", "1", "1.0", "x"), ("", "no", "n", "false", "0", "0.0")
 
 
 def empty_sheet(tubes: Iterable[int]) -> pd.DataFrame:
@@ -30,12 +31,14 @@ def empty_sheet(tubes: Iterable[int]) -> pd.DataFrame:
     return sheet.assign(exclude=False, reason="")
 
 
-def read_sheet(path: str | Path, filled: bool = True) -> pd.DataFrame:
+def read_sheet(path: str | Path, filled: bool = True, ion: str = "") -> pd.DataFrame:
     """Read ``tubes.csv``.
 
-    Columns ``tube, agent, concentration_mM`` and, optionally, ``concentration_sd_mM, replicate,
-    condition, exclude, reason``. An agent may be empty or ``blank`` where the concentration is 0.
-    Agents and concentrations may be missing where it need not be `filled` yet.
+    Columns ``tube``, ``agent``, a concentration (see :func:`relaxometry.amounts.amounts`) and,
+    optionally, its SD, ``replicate, condition, exclude, reason`` and what the rows say of their
+    measurement: ``ion, field_T, temperature_C, medium, stock_sd_percent``. An agent may be empty or
+    ``blank`` where the concentration is 0. Agents and concentrations may be missing where it need
+    not be `filled` yet. Masses are of the `ion` where the sheet says none.
 
     Raises
     ------
@@ -43,65 +46,17 @@ def read_sheet(path: str | Path, filled: bool = True) -> pd.DataFrame:
         Naming the file, the tube and the column: if a number is text or missing, a tube is doubled,
         a concentration is negative, or a tube has no concentration.
     """
-    table = read_table(path, REQUIRED)
-    known = empty_sheet([]).columns.tolist()
-    for column in table.columns.difference(known):  # a comment is welcome, a slip is not
-        meant = get_close_matches(str(column), known, 1, cutoff=0.8)
-        if meant:
-            raise InputError(
-                "no such column", path=path, field=column, hint=f"{meant[0]} is meant?"
-            )
+    table = read_csv(path).table
     try:
-        sheet = checked_sheet(table)
+        check_columns(table.columns, SHEET)
+        stated = any(column in table for column in AMOUNTS)
+        check_required(table, REQUIRED[:2] if stated else REQUIRED, path)
+        sheet = checked_sheet(table, ion)
         if filled:
             _check_stated(sheet)
     except InputError as error:
         raise error.at(path) from None
     return sheet
-
-
-def read_table(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
-    """A comma-separated table with a header, as text; spaces around cells and blank lines go.
-
-    Raises
-    ------
-    InputError
-        Naming the file and the line: if it is not such a table, a required column is missing, one
-        is doubled, or a row has more fields than the header, as where a decimal comma divides a
-        number.
-    """
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except FileNotFoundError:
-        raise InputError("no such file", path=path, expected="a CSV table") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"not a CSV table ({error})", path=path) from error
-    (_, columns), *rows = [line for line in lines if any(line[1])] or [(1, [])]
-    while columns and not columns[-1]:
-        columns.pop()
-    missing = [name for name in required if name not in columns]
-    if missing:
-        raise InputError(
-            f"no column {missing[0]}, there are: {', '.join(columns)}"[:200],
-            path=path,
-            expected="columns divided by commas, among them " + ", ".join(required),
-        )
-    named = [name for name in columns if name]
-    if len(set(named)) < len(named):
-        doubled = next(name for name in named if named.count(name) > 1)
-        raise InputError("two columns of this name", path=path, field=doubled)
-    for number, cells in rows:
-        if any(cells[len(columns) :]):
-            raise InputError(
-                f"line {number} has {len(cells)} fields, the header {len(columns)}",
-                path=path,
-                hint="write the decimal point as a point, and a text with a comma in quotes",
-            )
-    full = [(cells + [""] * len(columns))[: len(columns)] for _, cells in rows]
-    return pd.DataFrame(full, columns=columns, dtype=str)
 
 
 class CircleList(NamedTuple):
@@ -142,7 +97,7 @@ def read_circles(path: str | Path, unit: Literal["mm", "voxels"] | None = None) 
     try:
         tubes = checked_sheet(table[["tube"]])["tube"].tolist()
         circles = [
-            [_number(row[column], f"{column} of tube {row['tube']}") for column in columns]
+            [number(row[column], f"{column} of tube {row['tube']}") for column in columns]
             for row in table.to_dict("records")
         ]
         _check_same_place(table)
@@ -150,7 +105,7 @@ def read_circles(path: str | Path, unit: Literal["mm", "voxels"] | None = None) 
         if len(margins) > 1:
             raise InputError("not the same for all tubes", field="margin_mm", expected="one number")
         margin = margins.pop()
-        margin_mm = _number(margin, "margin_mm") if margin else None
+        margin_mm = number(margin, "margin_mm") if margin else None
     except InputError as error:
         raise error.at(path) from None
     return CircleList(tubes, np.array(circles), unit, margin_mm)
@@ -163,7 +118,7 @@ def _check_same_place(table: pd.DataFrame) -> None:
             continue
         rows = [row for row in table.to_dict("records") if row[f"{axis}_voxel"]]
         mm, voxels = (
-            np.array([_number(row[key], f"{key} of tube {row['tube']}") for row in rows])
+            np.array([number(row[key], f"{key} of tube {row['tube']}") for row in rows])
             for key in (f"{axis}_mm", f"{axis}_voxel")
         )
         far = int(np.argmax(np.abs(voxels))) if len(rows) else 0
@@ -180,13 +135,11 @@ def _check_same_place(table: pd.DataFrame) -> None:
             )
 
 
-def as_text(value: Any) -> str:
-    """A cell as text: empty where it is missing."""
-    return "" if pd.isna(value) else str(value).strip()
+def checked_sheet(sheet: pd.DataFrame, ion: str = "") -> pd.DataFrame:
+    """A copy with every column in place and of its type, concentrations in mM.
 
-
-def checked_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
-    """A copy with every column in place and of its type.
+    Columns of :data:`relaxometry.columns.CONTEXT` are there where the sheet has them. A blank that
+    states no replicate where others do has replicate 0: it is shared by all.
 
     Raises
     ------
@@ -199,7 +152,7 @@ def checked_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
     if sheet.empty:
         raise InputError("no tube in the sheet", expected="one row per tube")
     table = sheet.map(as_text)
-    tubes = [_whole(text, f"tube in row {i}") for i, text in enumerate(table["tube"], start=1)]
+    tubes = [whole(text, f"tube in row {i}") for i, text in enumerate(table["tube"], start=1)]
     if len(set(tubes)) < len(tubes):
         doubled = next(tube for tube in tubes if tubes.count(tube) > 1)
         raise InputError(f"tube {doubled} is listed twice", field="tube")
@@ -207,33 +160,69 @@ def checked_sheet(sheet: pd.DataFrame) -> pd.DataFrame:
     for column in ("agent", "condition", "reason"):
         if column in table:
             sheet[column] = table[column].to_numpy()
-
-    def numbers(column: str, default: Any) -> list[Any]:
-        return [
-            _number(text, f"{column} of tube {tube}") if text else default
-            for tube, text in zip(tubes, table[column], strict=True)
-        ]
-
-    for column in ("concentration_mM", "concentration_sd_mM"):
-        if column in table:
-            sheet[column] = numbers(column, np.nan)
-            negative = sheet[column] < 0
-            if negative.any():
-                row = sheet[negative].iloc[0]
-                raise InputError(
-                    f"{row[column]:g} mM", field=f"{column} of tube {row['tube']}", expected="≥ 0"
-                )
+    rows = [f"tube {tube}" for tube in tubes]
+    sheet["concentration_mM"], sheet["concentration_sd_mM"] = amounts(table, rows, ion)
     if "replicate" in table:
-        sheet["replicate"] = [
-            _whole(text, f"replicate of tube {tube}") if text else 1
-            for tube, text in zip(tubes, table["replicate"], strict=True)
-        ]
+        blank = 0 if table["replicate"].any() else 1
+        sheet["replicate"] = replicates(table["replicate"], sheet["concentration_mM"], rows, blank)
     if "exclude" in table:
         sheet["exclude"] = [
-            yes(text, f"exclude of tube {tube}")
-            for tube, text in zip(tubes, table["exclude"], strict=True)
+            yes(text, f"exclude of {row}") for row, text in zip(rows, table["exclude"], strict=True)
         ]
-    return sheet
+    return sheet.assign(**context(table, rows))
+
+
+def replicates(
+    texts: Iterable[str], concentration_mM: Iterable[float], rows: Iterable[str], blank: int = 0
+) -> list[int]:
+    """Which replicate each row belongs to: 1 where none is stated, `blank` at concentration 0.
+
+    0 is that of a point that all replicates share.
+
+    Raises
+    ------
+    InputError
+        If one is not a whole number from 1.
+    """
+    return [
+        whole(text, f"replicate of {row}", lowest=0 if c == 0 else 1)
+        if text
+        else (blank if c == 0 else 1)
+        for text, c, row in zip(texts, concentration_mM, rows, strict=True)
+    ]
+
+
+def context(table: pd.DataFrame, rows: Sequence[str]) -> dict[str, list[Any]]:
+    """The columns of a table, as text, by which its rows say how they were measured.
+
+    Text, or numbers with NaN where a row says none.
+
+    Raises
+    ------
+    InputError
+        If one is not a number, or cannot be right.
+    """
+    found: dict[str, list[Any]] = {}
+    for column in CONTEXT:
+        if column not in table:
+            continue
+        found[column] = list(table[column])
+        if column in ("ion", "medium"):
+            continue
+        numbers = [
+            number_or(text, f"{column} of {row}")
+            for row, text in zip(rows, table[column], strict=True)
+        ]
+        for row, value in zip(rows, numbers, strict=True):
+            low, expected = {
+                "field_T": (1e-6, "above 0 T"),
+                "temperature_C": (-100.0, "°C"),
+                "stock_sd_percent": (0.0, "percent, from 0"),
+            }[column]
+            if value < low:
+                raise InputError(f"{value:g}", field=f"{column} of {row}", expected=expected)
+        found[column] = numbers
+    return found
 
 
 def _check_stated(sheet: pd.DataFrame) -> None:
@@ -259,28 +248,3 @@ def _check_stated(sheet: pd.DataFrame) -> None:
             field=f"agent of tube {sheet.loc[unnamed, 'tube'].iloc[0]}",
             expected="a name where the concentration is above 0",
         )
-
-
-def _number(text: str, field: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        hint = "write the decimal point as a point" if "," in text else None
-        raise InputError(f"{text!r}", field=field, expected="a number", hint=hint)
-    return value
-
-
-def _whole(text: str, field: str) -> int:
-    value = _number(text, field)
-    if value != int(value) or value < 1:
-        raise InputError(f"{text!r}", field=field, expected="a whole number from 1")
-    return int(value)
-
-
-def yes(text: str, field: str) -> bool:
-    """Whether a cell of a sheet says yes or no; raises `InputError` for anything else."""
-    if text.lower() not in (*_YES, *_NO):
-        raise InputError(f"{text!r}", field=field, expected="yes or no")
-    return text.lower() in _YES

@@ -16,6 +16,7 @@ from .archive import outside
 from .b1 import B1Map, read_B1
 from .bias import ReferenceComparison, compare_with_reference
 from .contrast import Contrast, measure_contrast
+from .csvtable import read_csv
 from .curvefit import CurveFit
 from .errors import GeometryError, InputError
 from .fit import fit_maps, fit_tubes
@@ -25,7 +26,6 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
-from .rates import REQUIRED
 from .reference import (
     ARRAYS,
     read_reference,
@@ -33,7 +33,7 @@ from .reference import (
     system_phantom,
     system_phantom_solutions,
 )
-from .remarks import not_stated, remarks, undetermined, unsaid_of
+from .remarks import remarks, unsaid_of
 from .series import Series
 from .settings import (
     ContrastSettings,
@@ -42,12 +42,10 @@ from .settings import (
     StudySettings,
     read_settings,
 )
-from .sheet import read_table
+from .stated import FIELD_TOLERANCE, facts_of
 from .tubes import Tubes, above_air
 from .tubetable import tube_table
 
-# Header and study.toml may round the field differently (1.494 T and 1.5 T are one scanner).
-_FIELD_TOLERANCE = 0.05
 # Headers write positions with 4 to 6 digits.
 _PLACE_TOLERANCE_MM = 0.01
 
@@ -86,6 +84,10 @@ class StudyResult(Shown):
         Quality checks that failed: what was asked for and could not be determined.
     reference : ReferenceComparison or None
         Measured times against reference values, where the study names some.
+    literature : Path or None
+        A table of published relaxivities of one's own, to compare with.
+    before : str
+        The condition before the stimulus, where one was named.
     """
 
     facts: StudyFacts
@@ -99,6 +101,8 @@ class StudyResult(Shown):
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
     reference: ReferenceComparison | None = None
+    literature: Path | None = None
+    before: str = ""
 
     def __repr__(self) -> str:
         parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
@@ -152,6 +156,7 @@ def analyse(
         raise (error if error.path else error.at(settings.path)) from None
     facts = _with_field(settings, series)
     on = settings.tubes.on if settings.tubes else ""
+    facts, by_row, noted = _by_sheet(settings, facts, tubes)
     known = _reference(settings, facts, tubes[on]) if settings.reference else None
     if known is not None and settings.tubes and settings.tubes.sheet is None:
         tubes = {
@@ -172,7 +177,7 @@ def analyse(
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     lines = _relaxivity(table, keep_flagged)
-    warnings, failures = remarks(facts, series, table, lines)
+    warnings, failures = remarks(facts, series, table, lines, by_row)
     compared = None
     if known is not None and known.values is not None:
         compared = compare_with_reference(
@@ -180,7 +185,7 @@ def analyse(
         )
         failures += compared.failures
     placed = tubes[on].notes if tubes else ()
-    noted = [*placed]
+    noted += placed
     for name, fitted in maps.items():
         moved = (note for note in tubes[name].notes if note not in placed)
         noted += [f"{name}: {note}" for note in (*moved, *fitted.notes)]
@@ -197,48 +202,6 @@ def analyse(
         warnings=(*noted, *warnings),
         failures=failures,
         reference=compared,
-    )
-
-
-def analyse_table(
-    table: str | Path, facts: StudyFacts | None = None, *, keep_flagged: bool = False
-) -> StudyResult:
-    """Relaxivities from a CSV table of concentrations and rates or times alone.
-
-    Parameters
-    ----------
-    table : path
-        Columns as for :func:`relaxometry.relaxivity`.
-    facts : StudyFacts, optional
-        Field, temperature, medium and ion, which a table does not say.
-    keep_flagged : bool
-        As for :func:`relaxometry.relaxivity`.
-
-    Returns
-    -------
-    StudyResult
-
-    Raises
-    ------
-    InputError
-        Naming the file and the column.
-    """
-    path, facts = Path(table), facts or StudyFacts()
-    try:
-        lines = relaxivity(read_table(path, REQUIRED), keep_flagged=keep_flagged)
-    except InputError as error:
-        raise (error if error.path else error.at(path)) from None
-    return StudyResult(
-        facts=facts,
-        maps=MappingProxyType({}),
-        curves=MappingProxyType({}),
-        tubes=MappingProxyType({}),
-        tube_table=pd.DataFrame(),
-        relaxivity=lines,
-        contrasts=(),
-        inputs=(_hashed(path, path.parent),),
-        warnings=tuple(w for w in (*lines.warnings, not_stated(facts)) if w),
-        failures=undetermined(lines),
     )
 
 
@@ -304,7 +267,7 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
             continue
         if facts.field_T is None:
             facts = replace(facts, field_T=one.field_T)
-        elif abs(one.field_T - facts.field_T) > _FIELD_TOLERANCE * facts.field_T:
+        elif abs(one.field_T - facts.field_T) > FIELD_TOLERANCE * facts.field_T:
             raise InputError(
                 f"field_T is {facts.field_T:g} but the {name} data were taken at {one.field_T:g} T",
                 path=settings.path,
@@ -312,6 +275,20 @@ def _with_field(settings: StudySettings, series: Mapping[str, Series]) -> StudyF
                 expected="the field of the data",
             )
     return facts
+
+
+def _by_sheet(
+    settings: StudySettings, facts: StudyFacts, tubes: Mapping[str, Tubes]
+) -> tuple[StudyFacts, tuple[str, ...], list[str]]:
+    """The facts with those of the sheet, which each tube states for itself, and how it was read."""
+    where = settings.tubes
+    if where is None or where.sheet is None or not tubes:
+        return facts, (), []
+    try:
+        facts, by_row = facts_of(tubes[where.on].sheet, facts)
+    except InputError as error:
+        raise error.at(where.sheet) from None
+    return facts, by_row, [f"{where.sheet.name}: {note}" for note in read_csv(where.sheet).notes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,7 +402,7 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent
-    return tuple(_hashed(file, folder) for file in _files(files))
+    return tuple(hashed(file, folder) for file in _files(files))
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -438,7 +415,8 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def _hashed(file: Path, folder: Path) -> InputFile:
+def hashed(file: Path, folder: Path) -> InputFile:
+    """A file the result is made from, named by its path in a folder, or by its name alone."""
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     # A file elsewhere is named without its folders: they may tell who works where.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .cells import as_text
 from .errors import InputError
 from .geometry import voxel_size
 from .nifti import write_volume
@@ -14,7 +15,7 @@ from .plots import as_png, as_svg
 from .records import as_csv
 from .series import Series
 from .settings import PHANTOMS, TubeSettings
-from .sheet import as_text, empty_sheet, read_sheet
+from .sheet import empty_sheet, read_sheet
 from .tubes import Tubes
 from .whole import whole_folder
 

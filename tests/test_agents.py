@@ -69,7 +69,7 @@ class TestLines:
         )
 
     def test_a_condition_is_a_line_of_its_own(self):
-        before, after = table(("A",)), table(("A",))
+        before, after = table(("A",)), table(("A",)).assign(tube=range(6, 11))
         after["R2_per_s"] = 9 + 4 * (after["R2_per_s"] - 9)
         made = pd.concat([before.assign(condition="pH 7.4"), after.assign(condition="pH 5.5")])
         made.loc[made["agent"] == "blank", "condition"] = ""
@@ -209,13 +209,16 @@ class TestTables:
     @pytest.mark.parametrize(
         ("change", "complaint"),
         [
-            ({"R2_per_s": ["12,5"] + ["1"] * 8}, "R2_per_s: '12,5' in row 1; .*decimal point"),
-            ({"concentration_mM": ["much"] + ["1"] * 8}, "concentration_mM: 'much' in row 1"),
+            ({"R2_per_s": ["12,5"] + ["1"] * 8}, "R2_per_s of tube 1: '12,5'; .*decimal point"),
+            (
+                {"concentration_mM": ["much"] + ["1"] * 8},
+                "concentration_mM of tube 1: 'much'; expected a n",
+            ),
             ({"concentration_mM": [NAN] + [1.0] * 8}, "concentration_mM: tube 1 has no concentrat"),
-            ({"concentration_mM": -1.0}, "concentration_mM: tube 1 has -1 mM"),
+            ({"concentration_mM": -1.0}, "concentration_mM of tube 1: -1 mM; expected ≥ 0"),
             ({"agent": ["A"] * 3 + [""] + ["B"] * 5}, "agent: tube 4 has a concentration but no"),
             ({"agent": "", "concentration_mM": 0.0}, "no agent in the table"),
-            ({"exclude": "perhaps"}, "exclude: 'perhaps'; expected yes or no"),
+            ({"exclude": "perhaps"}, "exclude of tube 1: 'perhaps'; expected yes or no"),
         ],
     )
     def test_cells_that_cannot_be_right(self, change, complaint):
@@ -327,7 +330,7 @@ class TestDoubts:
         ("column", "value", "complaint"),
         [
             ("R2_per_s", -16.0, "R2 of tube 1: -16 s"),
-            ("R2_per_s", np.inf, "R2 of tube 1: inf s"),
+            ("R2_per_s", np.inf, "R2_per_s of tube 1: 'inf'; expected a number"),
             ("R2_stderr_per_s", 0.0, "error of R2 of tube 1: 0 s.*or empty"),
             ("R2_stderr_per_s", -3.0, "error of R2 of tube 1"),
         ],

@@ -43,7 +43,7 @@ def test_all_columns(sheet):
         "exclude": False,
         "reason": "",
     }
-    assert (second["agent"], second["replicate"], second["exclude"]) == ("", 1, False)
+    assert (second["agent"], second["replicate"], second["exclude"]) == ("", 0, False)  # shared
     assert np.isnan(second["concentration_sd_mM"])
     assert (third["exclude"], third["reason"]) == (True, "a bubble, large")
 
@@ -97,7 +97,7 @@ def test_an_excluded_tube_may_lack_what_it_is(sheet):
         (["1,C3,0.4", '2,C3,"0,2"'], "concentration_mM of tube 2: '0,2'.*decimal point as a point"),
         (["1,C3,0,4", "2,C3,0,2"], "line 2 has 4 fields, the header 3; .*decimal point"),
         (["1,C3,0.4", "2,C3,0,2"], "line 3 has 4 fields, the header 3"),
-        (["1,C3,nan"], "concentration_mM of tube 1: 'nan'"),
+        (["1,C3,nan"], "concentration_mM of tube 1: no concentration"),
         (["1,C3,inf"], "concentration_mM of tube 1: 'inf'"),
         (["1,C3,-0.1"], "concentration_mM of tube 1: -0.1 mM; expected ≥ 0"),
         (["1,C3,"], "concentration_mM of tube 1: no concentration; .*exclude = yes"),
@@ -140,9 +140,8 @@ def test_cells_of_other_columns(sheet, column, value, complaint):
     ("header", "complaint"),
     [
         ("tube,agent", "no column concentration_mM, there are: tube, agent"),
-        ("tube;agent;concentration_mM", "no column tube, .*expected columns divided by commas"),
-        ("tube\tagent\tconcentration_mM", "no column tube, .*expected columns divided by commas"),
-        ("Tube,agent,concentration_mM", "no column tube"),
+        ("tube|agent|concentration_mM", "no column tube, .*expected columns divided by commas"),
+        ("Tube,agent,concentration_mM", "Tube: no such column; tube is meant"),
         ("1,C3,0.4", "no column tube"),
         ("", "no column tube"),
         (HEADER + ",concentration_mM", "concentration_mM: two columns of this name"),
@@ -161,9 +160,15 @@ def test_what_is_no_sheet(sheet, tmp_path):
     with pytest.raises(InputError, match="not a CSV table"):
         read_sheet(tmp_path)
     with pytest.raises(InputError, match="not a CSV table"):
-        read_sheet(sheet("1,C3,0.4", encoding="utf-16"))
-    with pytest.raises(InputError, match="not a CSV table"):
-        read_sheet(sheet("1,µ,0.4", encoding="latin-1"))
+        read_sheet(sheet("1,C3,0.4", encoding="utf-16-le"))  # without its mark
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("divider", [",", ";", "\t"])
+def test_encodings_and_dividers_of_spreadsheets(sheet, encoding, divider):
+    lines = [line.replace(",", divider) for line in (HEADER, "1,5 µm,0.4", "2,,0")]
+    (first, _) = rows(sheet(*lines[1:], header=lines[0], encoding=encoding))
+    assert (first["agent"], first["concentration_mM"]) == ("5 µm", 0.4)
 
 
 def test_a_slip_in_a_column_name_is_said_and_a_comment_is_not(sheet):

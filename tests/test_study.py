@@ -12,7 +12,7 @@ import pytest
 
 import relaxometry as rx
 from relaxometry.nifti import read_labels
-from relaxometry.study import analyse_table
+from relaxometry.tablestudy import analyse_table
 
 AGENTS = ["IO-5", "C1", "C3"]
 
@@ -339,8 +339,11 @@ class TestTableAlone:
         ("lines", "complaint"),
         [
             (["agent,concentration_mM,T2_ms", "A,0,4,58"], "line 2 has 4 fields, the header 3"),
-            (["agent;concentration_mM;T2_ms", "A;0,4;58"], "no column agent, .*divided by commas"),
-            (["agent,concentration_mM,T2_ms", 'A,"0,4",58'], "concentration_mM: '0,4' in row 1"),
+            (["agent;concentration_mM", "A;0,4"], "no rates or times"),
+            (
+                ["agent,concentration_mM,T2_ms", 'A,"0,4",58'],
+                "concentration_mM of row 1: '0,4'; .*point",
+            ),
             (["agent,concentration_mM,T2_ms", "A,0.4,0"], "T2_ms: a time that is not positive"),
             (["agent,concentration_mM", "A,0.4"], "no rates or times"),
             (["agent,concentration_mM,T2_ms", "A,0.4,50"], "r2 of A not determined"),
