@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
+from .literature import literature as literature
 from .sheet import read_table
 
 Row = dict[Hashable, Any]
