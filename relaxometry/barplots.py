@@ -71,11 +71,9 @@ def agent_bars(
         For a symbol that the table does not have, or a pair that was not compared.
     """
     look = look or Look()
-    if (
-        symbol not in RELAXIVITY_OF.values()
-        or f"{symbol}_{QUANTITIES[symbol].key}" not in table.columns
-    ):
-        raise InputError(f"{symbol!r}", field="symbol", expected="r1 or r2, if the table has it")
+    known = [s for s in RELAXIVITY_OF.values() if any(s in fits for fits in table.lines.values())]
+    if symbol not in known:
+        raise InputError(f"{symbol!r}", field="symbol", expected=" or ".join(known))
     replicates = table.replicates if replicates is None else replicates
     keys = list(table)
     slopes = {key: _slopes(replicates, key, symbol) for key in keys}

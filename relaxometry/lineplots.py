@@ -108,7 +108,6 @@ class _Drawing:
             grid = figure.add_gridspec(rows * len(tall), columns, height_ratios=tall * rows)
             places = [(i // columns * len(tall), i % columns) for i in range(len(symbols))]
             panels = [figure.add_subplot(grid[place]) for place in places]
-            legends = []
             for ax, (row, column), symbol in zip(panels, places, symbols, strict=True):
                 rings = self._panel(ax, symbol, chosen[symbol], gone[symbol])
                 bottom = ax
@@ -118,7 +117,7 @@ class _Drawing:
                     ax.tick_params(labelbottom=False)
                 bottom.set_xlabel(f"concentration ({self.of})")
                 under = figure.add_subplot(grid[row + len(tall) - 1, column]) if below else None
-                legends.append(self._legend(ax, under, symbol, chosen[symbol], rings))
+                self._legend(ax, under, symbol, chosen[symbol], rings)
             figure.align_ylabels()
             clear = below or all(self._clear(ax, figure) for ax in panels)
         return figure, clear
@@ -161,7 +160,7 @@ class _Drawing:
         return 1.05 * (max(there, default=0.0) or 1.0)
 
     def _top(self, symbol: str) -> float:
-        """The highest rate of a point left out that is drawn: one beyond presses all others flat."""
+        """The highest rate of a point left out that is drawn: beyond, it presses others flat."""
         tops = [0.0]
         for line in self._of(symbol).values():
             tops += [*line.rate[line.used], *line.line([self._reach(symbol)])]

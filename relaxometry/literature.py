@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from .errors import InputError
@@ -80,8 +79,8 @@ def same_field(fields: pd.Series[float], field_T: float) -> pd.Series[bool]:
     """Whether each field (T) is comparable with this one; an unstated one (NaN) is not."""
     if not field_T > 0 or not math.isfinite(field_T):
         return pd.Series(False, index=fields.index)
-    apart = np.abs(np.log(fields.astype(float) / field_T))
-    return apart <= math.log(SAME_FIELD) + 1e-12
+    ratio = fields.astype(float) / field_T
+    return ratio.between(1 / SAME_FIELD - 1e-12, SAME_FIELD + 1e-12)
 
 
 def comparable(
@@ -136,7 +135,9 @@ def _shipped() -> pd.DataFrame:
 def _own(path: str | Path) -> pd.DataFrame:
     table = read_table(path, _NEEDED)
     try:
-        for column in table.columns.difference(_COLUMNS):  # a comment is welcome, a slip is not
+        for column in table.columns.difference(
+            list(_COLUMNS)
+        ):  # a comment is welcome, a slip is not
             meant = get_close_matches(str(column), _COLUMNS, 1, cutoff=0.8)
             if meant:
                 raise InputError("no such column", field=column, hint=f"{meant[0]} is meant?")

@@ -255,10 +255,9 @@ def _published(
             said[textwrap.fill(text, letters)] = ticks[0]
     arrows: list[Pair] = []
     for _, own in among.groupby(["agent", "source"], sort=False):
-        for first, second in pairwise(own.index):
-            pair = [(float(own.at[i, _R1]), float(own.at[i, _R2])) for i in (first, second)]
-            when = [str(own.at[i, "condition"]).partition(" ")[0] for i in (first, second)]
-            if when == ["before", "after"]:
+        for rows in pairwise(own.to_dict("records")):
+            pair = [(float(row[_R1]), float(row[_R2])) for row in rows]
+            if [str(row["condition"]).partition(" ")[0] for row in rows] == ["before", "after"]:
                 _arrow(ax, pair, FAINT, look, 0.55)
                 arrows.append(pair)
     return said, arrows

@@ -1,4 +1,4 @@
-"""Published relaxivities: as they were published, where they are comparable, and rows of one's own."""
+"""Published relaxivities: as published, where comparable, and rows of one's own."""
 
 from __future__ import annotations
 
