@@ -305,10 +305,14 @@ class _Drawing:
 
 def _standard(line: Relaxivity) -> tuple[Array, NDArray[np.bool_]]:
     """Residuals over their σ (n,), and which of them are known."""
-    sigma = np.hypot(line.sigma, line.r.value * np.nan_to_num(line.concentration_sd))
-    sigma = np.where(np.isfinite(sigma), sigma, line.residual_sd)
+    if np.isfinite(line.sigma).all():
+        sigma = np.hypot(line.sigma, line.r.value * np.nan_to_num(line.concentration_sd))
+    elif line.method in ("ordinary", "relative") and (line.weight > 0).all():
+        sigma = 1 / np.sqrt(line.weight)
+    else:
+        sigma = np.full(line.n, line.residual_sd)
     with np.errstate(divide="ignore", invalid="ignore"):
-        z: Array = np.where(sigma > 0, line.residual / sigma, np.nan)
+        z: Array = np.where((sigma > 0) & (line.dof > 0), line.residual / sigma, np.nan)
     return z, np.isfinite(z)
 
 

@@ -71,6 +71,8 @@ def points_of(table: pd.DataFrame) -> pd.DataFrame:
     c_sd = _column(table, "concentration_sd_mM", np.nan)
     # A blank holds no agent: its concentration is 0 without error.
     points["concentration_sd_mM"] = np.where(points["concentration_mM"] == 0, 0.0, c_sd)
+    points["replicate"] = _column(table, "replicate", 1.0).astype(int)
+    points["stock_rsd"] = _column(table, "stock_sd_percent", 0.0) / 100
     found = False
     for rate in RELAXIVITY_OF:
         value, stderr, sd = _rate(table, rate)

@@ -1,21 +1,24 @@
-"""The line R = R(0) + r·c and its errors: ordinary, weighted, and with errors in both axes."""
+"""The line R = R(0) + r·c and its errors, by the method that suits what is known of its points."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError
+from . import robust, straight
+from .diagnosis import Diagnosis, diagnose, point_in_words, remarks
 from .estimate import Estimate
 from .jupyter import Shown
+from .linemethod import ABSOLUTE, BOTH_AXES, Method, batches_of, check, chosen, names_of, numbers
 
 Array = NDArray[np.float64]
-Method = Literal["auto", "ordinary", "weighted", "york"]
-METHODS = get_args(Method)
+NORMAL95 = 1.959963984540054
+#: A point is told of as set aside where it is more likely wrong than right.
+_SET_ASIDE = 0.5
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -25,23 +28,46 @@ class Relaxivity(Shown):
     Attributes
     ----------
     r : Estimate
-        Relaxivity, mM⁻¹ s⁻¹.
+        Relaxivity, mM⁻¹ s⁻¹, with the error of the stock's concentration where one is stated.
     R0 : Estimate
         Rate of the matrix without agent, s⁻¹; its stderr is 0 where it was fixed.
     ci95 : (float, float)
-        95 % interval of r by Student's t.
+        95 % interval of r.
     covariance : ndarray (2, 2)
-        Of (R0, r).
+        Of (R0, r), without the error of the stock.
     rsquared, residual_sd, chi2_reduced : float
         R² (weighted where the line is), SD of the residuals in s⁻¹, χ²/ν (NaN without σ).
     n, dof : int
         Points and degrees of freedom.
-    method : str
-        ``ordinary``, ``weighted`` or ``york`` (errors in both axes).
-    concentration, rate, sigma : ndarray (n,)
-        The points; sigma is the error each was weighted by, NaN where none was.
+    method, reason : str
+        ``ordinary``, ``relative``, ``weighted``, ``odr``, ``york``, ``robust`` or ``theil-sen``;
+        and why this one.
+    concentration, rate : ndarray (n,)
+        The points, mM and s⁻¹.
+    sigma, concentration_sd : ndarray (n,)
+        Stated errors that were used, NaN where none was.
+    weight : ndarray (n,)
+        1/σ² by which each point counted, with all its errors; in a robust line times the
+        probability that the point is right.
+    known : float
+        Share of the variance of r that follows from stated errors, 0 to 1; the rest is estimated
+        from the scatter.
+    k95 : float
+        Coverage factor: half-width of a 95 % interval over the standard error.
+    stock_rsd : float
+        Relative SD of a factor common to all concentrations.
+    tubes : tuple
+        Numbers of the tubes, if they were given.
+    replicate : ndarray (n,) of int
+        Batch of each point; 0 for one that belongs to all, such as a blank.
+    used : ndarray (n,) of bool
+        False for a point that a robust line sets aside.
+    diagnosis : Diagnosis
+        Leverage, Cook's distance, influence and curvature.
+    remarks : tuple of str
+        What is odd about its points: a bend, one off the line, one that the slope hangs on.
     flags : tuple of str
-        What a reader should know about this line.
+        What a reader should know about this line, with these remarks.
     """
 
     r: Estimate
@@ -58,6 +84,75 @@ class Relaxivity(Shown):
     rate: Array
     sigma: Array
     flags: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    reason: str = ""
+    concentration_sd: Array = field(default_factory=lambda: np.empty(0))
+    weight: Array = field(default_factory=lambda: np.empty(0))
+    known: float = 0.0
+    k95: float = math.nan
+    stock_rsd: float = 0.0
+    fixed: bool = False
+    tubes: tuple[Any, ...] = ()
+    replicate: NDArray[np.int_] = field(default_factory=lambda: np.empty(0, dtype=int))
+    used: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=bool))
+    diagnosis: Diagnosis | None = None
+
+    @property
+    def slope(self) -> Estimate:
+        """The relaxivity without the error of the stock's concentration."""
+        return Estimate(self.r.value, math.sqrt(self.covariance[1, 1]), self.r.symbol)
+
+    @property
+    def R0_ci95(self) -> tuple[float, float]:
+        """95 % interval of R(0), s⁻¹."""
+        half = self.k95 * self.R0.stderr if self.R0.stderr else self.R0.stderr
+        return self.R0.value - half, self.R0.value + half
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were fitted: 1 where R(0) is held fixed."""
+        return 1 if self.fixed else 2
+
+    @property
+    def residual(self) -> Array:
+        """What the line leaves of each rate, s⁻¹."""
+        left: Array = self.rate - self.line(self.concentration)
+        return left
+
+    @property
+    def pull(self) -> Array:
+        """How r moves with each rate, ∂r/∂R, mM⁻¹."""
+        # With R(0) held fixed the line turns about c = 0, else about the centre of its points.
+        w = self.weight
+        off = self.concentration - (0.0 if self.fixed else (w @ self.concentration) / w.sum())
+        moved: Array = w * off / (w @ off**2)
+        return moved
+
+    @property
+    def leverage(self) -> Array:
+        """Diagonal of the hat matrix, (n,)."""
+        return self._diagnosed("leverage")
+
+    @property
+    def cook(self) -> Array:
+        """Cook's distance of each point, (n,)."""
+        return self._diagnosed("cook")
+
+    @property
+    def influence(self) -> Array:
+        """Relative change of r without each point, (n,)."""
+        return self._diagnosed("influence")
+
+    @property
+    def curvature_p(self) -> float:
+        """Probability of a bend like the one seen where there is none."""
+        return self.diagnosis.curvature_p if self.diagnosis else math.nan
+
+    def _diagnosed(self, name: str) -> Array:
+        if self.diagnosis is None:
+            return np.full(self.n, np.nan)
+        found: Array = getattr(self.diagnosis, name)
+        return found
 
     def line(self, concentration: ArrayLike) -> Array:
         """R at these concentrations (mM), s⁻¹."""
@@ -66,11 +161,61 @@ class Relaxivity(Shown):
 
     def band(self, concentration: ArrayLike) -> Array:
         """Half-width of the 95 % confidence band of the line, s⁻¹."""
+        half: Array = self.k95 * np.sqrt(self._variance(concentration))
+        return half
+
+    def prediction(self, concentration: ArrayLike) -> Array:
+        """Half-width of the 95 % prediction band, for the rate of one more tube, s⁻¹.
+
+        The error of a tube between those measured is interpolated between theirs.
+        """
+        c = np.asarray(concentration, dtype=float)
+        order = np.argsort(self.concentration, kind="stable")
+        used = order[self.weight[order] > 0]
+        if not used.size:
+            return np.full_like(c, np.nan)
+        widened = math.sqrt(max(self.chi2_reduced, 1.0)) if self.method in ABSOLUTE else 1.0
+        sigma = widened / np.sqrt(self.weight[used])
+        tube = np.interp(c, self.concentration[used], sigma)
+        half: Array = self.k95 * np.sqrt(self._variance(c) + tube**2)
+        return half
+
+    def _variance(self, concentration: ArrayLike) -> Array:
         c = np.asarray(concentration, dtype=float)
         design = np.stack([np.ones_like(c), c], axis=-1)
-        variance = np.einsum("...i,ij,...j->...", design, self.covariance, design)
-        half: Array = t95(self.dof) * np.sqrt(variance)
-        return half
+        variance: Array = np.einsum("...i,ij,...j->...", design, self.covariance, design)
+        return np.maximum(variance, 0.0)
+
+    def refit(self, keep: ArrayLike) -> Relaxivity:
+        """The line by the same method through some of its points.
+
+        Parameters
+        ----------
+        keep : array_like of bool (n,)
+
+        Returns
+        -------
+        Relaxivity
+            NaN throughout, with the reason, where they are at fewer than two concentrations.
+        """
+        kept = np.asarray(keep, dtype=bool)
+        c, R = self.concentration[kept], self.rate[kept]
+        tubes = tuple(tube for tube, k in zip(self.tubes, kept, strict=False) if k)
+        if np.unique(c).size < 2:
+            return no_line(c, R, self.r.symbol, "fewer than two concentrations", tubes)
+        sigma, c_sd = self.sigma[kept], self.concentration_sd[kept]
+        return relaxivity_fit(
+            c,
+            R,
+            stderr=sigma if np.isfinite(sigma).all() else None,
+            concentration_sd=c_sd if np.isfinite(c_sd).all() else None,
+            intercept=self.R0.value if self.fixed else None,
+            method=self.method,  # type: ignore[arg-type]
+            symbol=self.r.symbol,
+            stock_rsd=self.stock_rsd,
+            tubes=tubes or None,
+            replicate=self.replicate[kept],
+        )
 
     def __repr__(self) -> str:
         low, high = self.ci95
@@ -80,7 +225,7 @@ class Relaxivity(Shown):
         )
 
 
-def t95(dof: int) -> float:
+def t95(dof: float) -> float:
     """Student's t for a 95 % interval; NaN without a degree of freedom."""
     from scipy.special import stdtrit
 
@@ -95,6 +240,10 @@ def relaxivity_fit(
     intercept: float | None = None,
     method: Method = "auto",
     symbol: str = "",
+    *,
+    stock_rsd: float = 0.0,
+    tubes: ArrayLike | None = None,
+    replicate: ArrayLike | None = None,
 ) -> Relaxivity:
     """Fit R = R(0) + r·c.
 
@@ -105,137 +254,152 @@ def relaxivity_fit(
     stderr : array_like (n,), optional
         Standard error of each rate, s⁻¹, all positive.
     concentration_sd : array_like (n,), optional
-        SD of each concentration, mM (0 for a blank).
+        SD of each concentration, mM, independent of each other (0 for a blank).
     intercept : float, optional
-        R(0) held fixed, s⁻¹ (not with ``york``).
-    method : {"auto", "ordinary", "weighted", "york"}
-        ``auto``: errors in both axes where both are given, weighted by 1/stderr² where every rate
-        has an error, else ordinary.
+        R(0) held fixed, s⁻¹ (not with ``york`` and ``theil-sen``).
+    method : str
+        * ``auto``: errors in both axes where both are given, weighted by 1/stderr² where every
+          rate has an error, else ordinary.
+        * ``ordinary``: every rate equally good, its error from the scatter.
+        * ``relative``: the error in proportion to the rate, its size from the scatter; for rates
+          over decades whose errors are not known.
+        * ``weighted``: by 1/stderr².
+        * ``odr``: errors in both axes, by orthogonal distance regression (ODRPACK). ``york`` is
+          the closed solution of the same problem (York et al., Am J Phys 72:367, 2004).
+        * ``robust``: some of the points may be wrong, one in ten beforehand: an average over which
+          (Box & Tiao, Biometrika 55:119, 1968). `stderr` counts in proportion only.
+        * ``theil-sen``: the median of the slopes of all pairs, with an interval by their ranks.
     symbol : str
         ``"r1"`` or ``"r2"``, for printing.
+    stock_rsd : float
+        Relative SD of an error common to all concentrations, as of the stock they were diluted
+        from: 0.05 for 5 %.
+    tubes : array_like (n,), optional
+        Numbers of the tubes, to name them and to pair r1 with r2.
+    replicate : array_like of int (n,), optional
+        Batch of each point; 0 for one that belongs to all.
 
     Returns
     -------
     Relaxivity
-        With known errors (weighted, york) the standard errors are those that follow from them, and
-        are scaled by √(χ²/ν) where the points scatter more than that (Birge ratio).
+        With stated errors (weighted, odr, york) the standard errors are those that follow from
+        them, and are scaled by √(χ²/ν) where the points scatter more than that (Birge ratio).
+        Intervals: what follows from stated errors counts with the normal quantile 1.96, what was
+        estimated from the scatter with Student's t, the two in quadrature.
 
     Raises
     ------
     InputError
         For fewer than two different concentrations, numbers that are not finite, or a method that
         lacks its errors.
-
-    Notes
-    -----
-    Errors in both axes: York et al., Am J Phys 72:367 (2004), without correlation.
     """
-    c, R = _numbers(concentration, "concentration"), _numbers(rate, "rate")
-    sigma = None if stderr is None else _numbers(stderr, "stderr")
-    c_sd = None if concentration_sd is None else _numbers(concentration_sd, "concentration_sd")
-    for name, values in (("rate", R), ("stderr", sigma), ("concentration_sd", c_sd)):
-        if values is not None and values.shape != c.shape:
-            raise InputError(f"{values.size} values", field=name, expected=f"{c.size} of them")
-    for name, values in (("concentration", c), ("concentration_sd", c_sd)):
-        if values is not None and (values < 0).any():
-            raise InputError(f"{values.min():g} mM", field=name, expected="none below 0")
-    if np.unique(c).size < 2:
-        raise InputError(
-            f"{np.unique(c).size} different concentration", expected="at least two for a line"
-        )
-    if sigma is not None and (sigma <= 0).any():
-        raise InputError(f"an error of {sigma.min():g}", field="stderr", expected="above 0")
-    if intercept is not None and not math.isfinite(intercept):
-        raise InputError(f"{intercept!r}", field="intercept", expected="a finite rate in s⁻¹")
-    if method not in METHODS:
-        raise InputError(f"{method!r}", field="method", expected=", ".join(METHODS))
-    if method == "auto":
-        both = c_sd is not None and sigma is not None and bool((c_sd > 0).any())
-        method = "york" if both else "weighted" if sigma is not None else "ordinary"
-    if method != "ordinary" and sigma is None:
-        raise InputError(f"method {method} without errors of the rates", field="stderr")
-    if method == "york" and (c_sd is None or intercept is not None):
-        raise InputError("method york", expected="concentration_sd, and no fixed intercept")
-    if method == "ordinary":
+    c, R = numbers(concentration, "concentration"), numbers(rate, "rate")
+    sigma = None if stderr is None else numbers(stderr, "stderr")
+    c_sd = None if concentration_sd is None else numbers(concentration_sd, "concentration_sd")
+    check(c, R, sigma, c_sd, intercept, stock_rsd)
+    names, batch = names_of(tubes, c.size), batches_of(replicate, c.size)
+    method, reason = chosen(method, c, R, sigma, c_sd, intercept)
+    if method in ("ordinary", "relative", "theil-sen"):
         sigma = None
+    if method not in BOTH_AXES:
+        c_sd = None
 
-    if method == "york" and sigma is not None and c_sd is not None:
-        R0, r, covariance, effective = _york(c, R, sigma, c_sd)
+    parameters = 2 if intercept is None else 1
+    dof, flags = c.size - parameters, []
+    wrong, own = np.zeros_like(c), None
+    if method in ("robust", "theil-sen"):
+        found = (
+            robust.averaged(c, R, np.ones_like(c) if sigma is None else sigma, intercept)
+            if method == "robust"
+            else robust.theil_sen(c, R)
+        )
+        line, own, wrong = found.line, found.ci95, found.wrong
+    elif method == "odr" and sigma is not None and c_sd is not None:
+        line = straight.odr(c, R, c_sd, sigma, intercept)
+    elif method == "york" and sigma is not None and c_sd is not None:
+        line = straight.york(c, R, c_sd, sigma)
+    elif method == "relative":
+        line = straight.relative(c, R, intercept)
     else:
-        effective = np.ones_like(c) if sigma is None else sigma
-        R0, r, covariance = _line(c, R, effective, intercept)
-    residual = R - R0 - r * c
-    chi2, dof = float(((residual / effective) ** 2).sum()), c.size - (2 if intercept is None else 1)
+        line = straight.weighted(c, R, np.ones_like(c) if sigma is None else sigma, intercept)
+    aside = wrong > _SET_ASIDE
+    dof -= int(aside.sum())
+
+    weight = (1 - wrong) / line.sigma**2 if line.sigma.all() else np.ones_like(c)
+    residual = R - line.intercept - line.slope * c
+    chi2 = float((residual**2 * weight).sum())
     reduced = chi2 / dof if dof > 0 else math.nan
-    flags = []
+    covariance, known = line.covariance, 0.0
     if dof <= 0:
         covariance = np.full((2, 2), np.nan)
         flags.append("no degree of freedom: the error of the slope is unknown")
-    elif sigma is None:
-        covariance = covariance * reduced
-    elif reduced > 1:
-        covariance = covariance * reduced
-        flags.append(f"points scatter more than their errors: errors × {math.sqrt(reduced):.3g}")
-    se_R0, se_r = np.sqrt(np.diagonal(covariance))
-    w = effective**-2
-    spread = float((w * (R - (w * R).sum() / w.sum()) ** 2).sum())
-    half = t95(dof) * se_r
+    elif method in ABSOLUTE:
+        covariance = covariance * max(reduced, 1.0)
+        known = 1 / max(reduced, 1.0)
+        if reduced > 1:
+            flags.append(
+                f"points scatter more than their errors: errors × {math.sqrt(reduced):.3g}"
+            )
+    elif own is None:
+        covariance, weight = covariance * reduced, weight / (reduced or 1.0)
+    error = math.sqrt(covariance[1, 1])
+    if own is None:
+        t = t95(dof)
+        k95 = math.sqrt(NORMAL95**2 * known + (t**2 * (1 - known) if known < 1 else 0.0))
+        own = (line.slope - k95 * error, line.slope + k95 * error)
+    else:
+        k95 = (own[1] - own[0]) / (2 * error) if error else t95(dof)
+    stock = stock_rsd * abs(line.slope)
+    spread = float((weight * (R - (weight * R).sum() / weight.sum()) ** 2).sum())
+    left = float((residual**2 * (1 - wrong)).sum())
+    found_odd = diagnose(
+        c, R, weight, line.intercept, line.slope, intercept is not None, method in ABSOLUTE
+    )
+    odd = [
+        f"{point_in_words(names, c, int(i))} is set aside: it is off the line of the others "
+        f"(probability {wrong[i]:.2f})"
+        for i in np.flatnonzero(aside)
+    ]
+    odd += remarks(found_odd, symbol, c, names)
     return Relaxivity(
-        r=Estimate(r, se_r, symbol),
-        R0=Estimate(R0, se_R0, symbol.upper()),
-        ci95=(float(r - half), float(r + half)),
+        r=Estimate(line.slope, math.hypot(error, stock), symbol),
+        R0=Estimate(line.intercept, math.sqrt(covariance[0, 0]), symbol.upper()),
+        ci95=(
+            line.slope - math.hypot(line.slope - own[0], NORMAL95 * stock),
+            line.slope + math.hypot(own[1] - line.slope, NORMAL95 * stock),
+        ),
         covariance=covariance,
-        rsquared=1 - chi2 / spread if spread > 0 else math.nan,
-        residual_sd=math.sqrt(float((residual**2).sum()) / dof) if dof > 0 else math.nan,
-        chi2_reduced=math.nan if sigma is None else reduced,
+        rsquared=1 - float((residual**2 * weight).sum()) / spread if spread > 0 else math.nan,
+        residual_sd=math.sqrt(left / dof) if dof > 0 else math.nan,
+        chi2_reduced=reduced if method in ABSOLUTE else math.nan,
         n=c.size,
         dof=dof,
         method=method,
+        reason=reason,
         concentration=c,
         rate=R,
         sigma=np.full_like(c, np.nan) if sigma is None else sigma,
-        flags=tuple(flags),
+        concentration_sd=np.full_like(c, np.nan) if c_sd is None else c_sd,
+        weight=weight,
+        known=known,
+        k95=k95,
+        stock_rsd=stock_rsd,
+        fixed=intercept is not None,
+        tubes=names,
+        replicate=batch,
+        used=~aside,
+        diagnosis=found_odd,
+        remarks=tuple(odd),
+        flags=(*flags, *odd),
     )
 
 
-def fieller(numerator: Estimate, denominator: Estimate, t: float) -> tuple[float, float]:
-    """Fieller's interval of the ratio of two independent estimates.
-
-    It stays right where the delta method fails: a denominator that may be 0 leaves it unbounded.
-
-    Parameters
-    ----------
-    numerator, denominator : Estimate
-    t : float
-        Student's t of the level wanted.
-
-    Returns
-    -------
-    (float, float)
-        With an infinite end where it is unbounded; of two branches, the one of the estimate's sign.
-
-    Notes
-    -----
-    Fieller, J R Stat Soc B 16:175 (1954).
-    """
-    n, d = numerator.value, denominator.value
-    dn, dd = t * numerator.stderr, t * denominator.stderr
-    a, b = d * d - dd * dd, n * d
-    # b² − a·c with its large terms cancelled by hand: exact data would lose it to rounding.
-    discriminant = (n * dd) ** 2 + (d * dn) ** 2 - (dn * dd) ** 2
-    if not math.isfinite(a + discriminant):
-        return math.nan, math.nan
-    if a == 0 or discriminant < 0:
-        return -math.inf, math.inf
-    ends = sorted((b + sign * math.sqrt(discriminant)) / a for sign in (-1, 1))
-    if a > 0:
-        return ends[0], ends[1]
-    return (ends[1], math.inf) if b > 0 else (-math.inf, ends[0])
-
-
-def no_line(concentration: Array, rate: Array, symbol: str, reason: str) -> Relaxivity:
+def no_line(
+    concentration: Array, rate: Array, symbol: str, reason: str, tubes: tuple[Any, ...] = ()
+) -> Relaxivity:
     """A line that could not be drawn through these points: NaN throughout, and the reason."""
     unknown = Estimate(np.nan, np.nan, symbol)
+    n = concentration.size
     return Relaxivity(
         r=unknown,
         R0=Estimate(np.nan, np.nan, symbol.upper()),
@@ -244,53 +408,16 @@ def no_line(concentration: Array, rate: Array, symbol: str, reason: str) -> Rela
         rsquared=math.nan,
         residual_sd=math.nan,
         chi2_reduced=math.nan,
-        n=concentration.size,
+        n=n,
         dof=0,
         method="none",
         concentration=concentration,
         rate=rate,
-        sigma=np.full_like(concentration, np.nan),
+        sigma=np.full(n, np.nan),
+        concentration_sd=np.full(n, np.nan),
+        weight=np.zeros(n),
+        tubes=tubes,
+        replicate=np.zeros(n, dtype=int),
+        used=np.ones(n, dtype=bool),
         flags=(f"not determined: {reason}",),
     )
-
-
-def _numbers(values: ArrayLike, name: str) -> Array:
-    try:
-        array = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise InputError(f"{values!r} is not numeric", field=name) from None
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise InputError("not a list of finite numbers", field=name)
-    return array
-
-
-def _line(c: Array, R: Array, sigma: Array, R0: float | None) -> tuple[float, float, Array]:
-    w = sigma**-2
-    if R0 is not None:
-        r = float((w * c * (R - R0)).sum() / (w * c * c).sum())
-        return R0, r, np.array([[0.0, 0.0], [0.0, 1 / (w * c * c).sum()]])
-    total, centre = w.sum(), (w * c).sum() / w.sum()
-    spread = (w * (c - centre) ** 2).sum()
-    r = float((w * (c - centre) * R).sum() / spread)
-    covariance = np.array(
-        [[1 / total + centre**2 / spread, -centre / spread], [-centre / spread, 1 / spread]]
-    )
-    return float((w * R).sum() / total - r * centre), r, covariance
-
-
-def _york(c: Array, R: Array, sigma: Array, c_sd: Array) -> tuple[float, float, Array, Array]:
-    r = float(np.polyfit(c, R, 1)[0])
-    for _ in range(200):
-        w = 1 / (sigma**2 + (r * c_sd) ** 2)
-        c_mean, R_mean = (w * c).sum() / w.sum(), (w * R).sum() / w.sum()
-        U, V = c - c_mean, R - R_mean
-        beta = w * (U * sigma**2 + r * V * c_sd**2)
-        last, r = r, float((w * beta * V).sum() / (w * beta * U).sum())
-        if abs(r - last) <= 1e-14 * abs(r):
-            break
-    adjusted = c_mean + beta
-    centre = (w * adjusted).sum() / w.sum()
-    var_r = 1 / (w * (adjusted - centre) ** 2).sum()
-    var_R0 = 1 / w.sum() + centre**2 * var_r
-    covariance = np.array([[var_R0, -centre * var_r], [-centre * var_r, var_r]])
-    return float(R_mean - r * c_mean), r, covariance, 1 / np.sqrt(w)

@@ -72,7 +72,8 @@ def relaxivity_map(
     field_T = _field(table) if field_T is None else field_T
     among = published() if literature is None else literature
     near = comparable(among, field_T, ion)
-    switches = table.switches if switches is None else switches
+    switches = getattr(table, "switches", None) if switches is None else switches
+    switches = pd.DataFrame() if switches is None else switches
     with rc_context(look.style):
         return _map(look, table, _with_both(near[0]), near, switches)
 
@@ -160,7 +161,7 @@ def _sheet(look: Look) -> tuple[Figure, Axes, Axes]:
     grid = (
         figure.add_gridspec(2, 1) if look.narrow else figure.add_gridspec(1, 2, width_ratios=ratios)
     )
-    ax, beside = (figure.add_subplot(place) for place in grid)
+    ax, beside = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     beside.set_axis_off()
     ax.set_xscale("log")
     ax.set_yscale("log")

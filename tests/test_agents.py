@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import linregress
 from scipy.stats import t as student
 
 import relaxometry as rx
@@ -194,9 +195,9 @@ class TestTables:
         made = table(R2_stderr_per_s=0.5)
         some = made.assign(concentration_sd_mM=[0.01] * 4 + [NAN] * 5)
         result = rx.relaxivity(some)
-        assert (result["A"]["r2"].method, result["B"]["r2"].method) == ("york", "weighted")
+        assert (result["A"]["r2"].method, result["B"]["r2"].method) == ("odr", "weighted")
         assert result["A"]["r1"].method == "ordinary"  # R1 has no errors
-        assert result.table.loc[0, "method"] == "ordinary / york"
+        assert result.table.loc[0, "method"] == "ordinary / odr"
         assert result["A"]["r2"].r.value == pytest.approx(24)
 
     def test_one_rate_without_an_error_makes_the_line_ordinary(self):
@@ -256,18 +257,28 @@ class TestTables:
 
 
 class TestRatio:
-    def test_interval_by_the_delta_method(self):
-        result = rx.relaxivity(table(noise=0.02))
-        r1, r2 = result["A"]["r1"].r, result["A"]["r2"].r
-        ratio = r2.value / r1.value
-        se = ratio * np.hypot(r1.stderr / r1.value, r2.stderr / r2.value)
-        half = student.ppf(0.975, 3) * se
+    def test_intervals_by_fieller_and_the_delta_method(self):
+        """Fieller's ends are the ratios ρ at which the slope of R2 − ρ·R1 is just not 0."""
+        made = table(noise=0.02)
+        result = rx.relaxivity(made)
         row = result.table.iloc[0]
+        own = made[made["agent"].isin(["A", "blank"])]
+        for end in (row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]):
+            line = linregress(own["concentration_mM"], own["R2_per_s"] - end * own["R1_per_s"])
+            assert abs(line.slope / line.stderr) == pytest.approx(student.ppf(0.975, 3), rel=1e-6)
+        r1, r2 = result["A"]["r1"], result["A"]["r2"]
+        ratio = r2.r.value / r1.r.value
+        e1, e2 = r1.residual, r2.residual
+        correlation = (e1 @ e2) / np.sqrt((e1 @ e1) * (e2 @ e2))
+        s1, s2 = r1.r.stderr / r1.r.value, r2.r.stderr / r2.r.value
+        se = ratio * np.sqrt(s1**2 + s2**2 - 2 * correlation * s1 * s2)
         assert row["r2_r1"] == pytest.approx(ratio)
-        assert (row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]) == pytest.approx(
-            (ratio - half, ratio + half)
-        )
-        assert row["class"] == classify(ratio, (ratio - half, ratio + half))
+        assert row["r2_r1_stderr"] == pytest.approx(se)
+        assert row["r1_r2_correlation"] == pytest.approx(correlation)
+        half = student.ppf(0.975, 3) * se
+        assert row["r2_r1_delta_ci95_low"] == pytest.approx(ratio - half)
+        assert row["r2_r1_delta_ci95_high"] == pytest.approx(ratio + half)
+        assert row["class"] == classify(ratio, (row["r2_r1_ci95_low"], row["r2_r1_ci95_high"]))
 
     @pytest.mark.parametrize(
         ("ratio", "ci95", "name"),
@@ -363,4 +374,6 @@ class TestDoubts:
         made.loc[2, "concentration_sd_mM"] = NAN
         warnings = rx.relaxivity(made).warnings
         assert "A: r2: errors of the concentration are not used: 1 of 4 tubes have none" in warnings
-        assert not any(warning.startswith("B:") for warning in warnings)
+        assert not any(warning.startswith("B: r2") for warning in warnings)
+        unknown = "errors of the concentration are not used: the rates have no errors"
+        assert f"B: r1: {unknown}" in warnings

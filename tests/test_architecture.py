@@ -18,15 +18,16 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
     "errors jupyter mapped scratch codestream recall labelling",
-    "units geometry noise whole polarity standins scene order template edges flags",
-    "carry silhouette",
+    "units geometry noise whole polarity standins scene order template edges flags "
+    "diagnosis straight linemethod",
+    "carry silhouette robust",
     "walls",
     "estimate sheet settings rims elsewhere",
     "circles",
     "stack",
-    "series regression rates literature",
-    "points models images contrast reference bias moved",
-    "alignment",
+    "series regression rates usable literature",
+    "points models images contrast reference bias moved ratio",
+    "alignment agentrow",
     "tubes",
     "finding",
     "maps plan archive mapimage sidecar",
@@ -78,6 +79,7 @@ DOORS = {
     "jinja2": {"page"},
     "typer": {"cli"},
     "numba": {"kernels"},
+    "odrpack": {"straight"},
 }
 
 HEAVY = (
@@ -90,6 +92,7 @@ HEAVY = (
     "nibabel",
     "brukerapi",
     "roifile",
+    "odrpack",
     "scipy",
 )
 

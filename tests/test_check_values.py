@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
-from relaxometry.regression import fieller, t95
+from relaxometry.ratio import fieller
+from relaxometry.regression import t95
 
 ENGINES = ("own", "lmfit")
 
@@ -91,14 +92,17 @@ def test_weighted_line():
     assert line.chi2_reduced == pytest.approx(0.3232060315, rel=1e-8)
 
 
-def test_york_line():
+@pytest.mark.parametrize("method", ["auto", "odr", "york"])
+def test_line_with_errors_in_both_axes(method):
     # Pearson's data with York's weights.
     x = [0, 0.9, 1.8, 2.6, 3.3, 4.4, 5.2, 6.1, 6.5, 7.4]
     y = [5.9, 5.4, 4.4, 4.6, 3.5, 3.7, 2.8, 2.8, 2.4, 1.5]
     weight_x = np.array([1000, 1000, 500, 800, 200, 80, 60, 20, 1.8, 1])
     weight_y = np.array([1, 1.8, 4, 8, 20, 20, 70, 70, 100, 500])
-    line = rx.relaxivity_fit(x, y, stderr=weight_y**-0.5, concentration_sd=weight_x**-0.5)
-    assert line.method == "york"
+    line = rx.relaxivity_fit(
+        x, y, stderr=weight_y**-0.5, concentration_sd=weight_x**-0.5, method=method
+    )
+    assert line.method == ("odr" if method == "auto" else method)
     assert line.R0.value == pytest.approx(5.47991022, rel=1e-8)
     assert line.r.value == pytest.approx(-0.48053341, rel=1e-7)
     assert line.chi2_reduced == pytest.approx(1.48329415, rel=1e-8)

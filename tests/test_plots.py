@@ -221,8 +221,9 @@ def test_doubtful_tubes_are_marked(series: dict[str, Series], tubes: Tubes) -> N
 
 def test_lines_show_points_errors_and_truth(lines: RelaxivityTable) -> None:
     figure = plots.relaxivity_lines(lines, concentration_of="Fe")
-    assert [ax.get_ylabel() for ax in figure.axes] == ["R1 (s⁻¹)", "R2 (s⁻¹)"]
-    assert {ax.get_xlabel() for ax in figure.axes} == {"concentration (mM Fe)"}
+    labels = ["R1 (s⁻¹)", "R2 (s⁻¹)", "residual / σ", "residual / σ"]
+    assert sorted(ax.get_ylabel() for ax in figure.axes) == sorted(labels)
+    assert [ax.get_xlabel() for ax in figure.axes[2:]] == ["concentration (mM Fe)"] * 2
     ax = figure.axes[1]
     line, bars = ax.containers[0].lines[0], ax.containers[0].lines[2][0]
     fitted = lines["A"]["r2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from scipy.stats import t as student
 
 import relaxometry as rx
@@ -26,7 +27,11 @@ class TestFixedIntercept:
         reduced = rss / 5
         known = variance * (reduced if sigma is None else max(reduced, 1))
         assert line.r.stderr == pytest.approx(np.sqrt(known), rel=1e-9)
-        half = student.ppf(0.975, 5) * line.r.stderr
+        # What follows from the errors given counts as known, the rest by Student's t.
+        k = [student.ppf(0.975, 5), norm.ppf(0.975)]
+        half = k[0] * line.r.stderr
+        if sigma is not None:
+            half = np.sqrt(k[1] ** 2 * variance + k[0] ** 2 * max(reduced - 1, 0) * variance)
         assert line.ci95 == pytest.approx((r - half, r + half), rel=1e-9)
         assert line.band(0.0) == 0
 
@@ -88,7 +93,7 @@ class TestWeights:
 
     def test_errors_of_concentrations_widen_the_line(self):
         line = rx.relaxivity_fit(C, R, stderr=SIGMA, concentration_sd=0.05 * C)
-        assert line.method == "york"
+        assert line.method == "odr"
         assert line.r.stderr > rx.relaxivity_fit(C, R, stderr=SIGMA, method="weighted").r.stderr
         # With exact concentrations it is the weighted line.
         same = rx.relaxivity_fit(
@@ -159,13 +164,18 @@ def test_intervals_hold_the_truth_as_often_as_they_say(method):
         ({"stderr": SIGMA, "concentration_sd": -C}, "concentration_sd: -0.4 mM"),
         ({"method": "weighted"}, "method weighted without errors"),
         ({"method": "york"}, "method york without errors"),
-        ({"method": "york", "stderr": SIGMA}, "method york; expected concentration_sd"),
+        ({"method": "york", "stderr": SIGMA}, "concentration_sd: method york without errors"),
         (
             {"method": "york", "stderr": SIGMA, "concentration_sd": C, "intercept": 3.0},
-            "no fixed intercept",
+            "method york with a fixed intercept",
         ),
-        ({"method": "robust"}, "method: 'robust'; expected auto, ordinary, weighted, york"),
-        ({"method": "robust", "stderr": SIGMA}, "method: 'robust'"),
+        ({"method": "best"}, "method: 'best'; expected auto, ordinary, relative, weighted"),
+        ({"method": "relative", "rate": R - 50}, "method relative: a rate of -46.9 s⁻¹"),
+        ({"method": "theil-sen", "intercept": 3.0}, "method theil-sen with a fixed intercept"),
+        ({"stock_rsd": 5}, "stock_rsd: 5; expected a fraction, as 0.05 for 5 %"),
+        ({"stock_rsd": -0.1}, "stock_rsd: -0.1"),
+        ({"tubes": [1, 2]}, "tubes: 2 values; expected 6"),
+        ({"replicate": [1, 2]}, "replicate: 2 values; expected 6"),
     ],
 )
 def test_what_is_no_line(arguments, complaint):
