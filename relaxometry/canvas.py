@@ -116,7 +116,7 @@ class Look:
     @property
     def line_inches(self) -> float:
         """Height of a line of a legend, in inches."""
-        return 1.5 * self.letters(0.92) / 72
+        return 1.7 * self.letters(0.92) / 72
 
     @property
     def style(self) -> dict[Any, Any]:

@@ -86,6 +86,7 @@ class _Drawing:
         self.residuals = residuals and any(_standard(line)[1].any() for line in lines)
         self.looks = agent_looks(list(table.lines))
         self.wide = look.inches / (1 if look.narrow else 2)  # inches of a panel
+        self.letters = int(72 * self.wide / (0.58 * look.letters(0.92))) - 12  # of a legend
 
     def drawn(self, symbols: Sequence[str], below: bool) -> tuple[Figure, bool]:
         """The figure, and whether its legends are clear of what is drawn."""
@@ -149,8 +150,7 @@ class _Drawing:
             said.append(f"{tubes_in_words(list(aside))} set aside: far off the robust line")
         if len(said) > _REASONS:
             said = [*said[: _REASONS - 1], f"and {len(said) - _REASONS + 1} more reasons"]
-        letters = int(72 * self.wide / (0.56 * self.look.letters(0.92))) - 8
-        return ["\n".join(textwrap.wrap(text, letters)) for text in said]
+        return ["\n".join(textwrap.wrap(text, self.letters)) for text in said]
 
     def _reach(self, symbol: str) -> float:
         lines = self._of(symbol).values()  # an agent may have no point at all
@@ -278,13 +278,18 @@ class _Drawing:
             place |= {"borderaxespad": 0.0}
         legend = ax.legend(
             [*ax.get_legend_handles_labels()[0], *rings],
-            [*(_line_name(key, line) for key, line in lines.items()), *rings.values()],
+            [*(self._line_name(key, line) for key, line in lines.items()), *rings.values()],
             title=f"{symbol} ({QUANTITIES[symbol].people_unit})",
             alignment="left",
             **place,
         )
         legend.get_title().set_fontweight("bold")
         legend.set_in_layout(False)
+
+    def _line_name(self, key: tuple[str, str], line: Relaxivity) -> str:
+        # Its unit is in the legend's title.
+        value = str(line.r).removesuffix(f" {QUANTITIES[line.r.symbol].people_unit}")
+        return f"{short_name(key, max(8, min(26, self.letters - len(value) - 2)))}  {value}"
 
     def _clear(self, ax: Axes, figure: Figure) -> bool:
         """Whether no line, band or point runs behind the legend of a panel."""
@@ -314,8 +319,3 @@ def _standard(line: Relaxivity) -> tuple[Array, NDArray[np.bool_]]:
     with np.errstate(divide="ignore", invalid="ignore"):
         z: Array = np.where((sigma > 0) & (line.dof > 0), line.residual / sigma, np.nan)
     return z, np.isfinite(z)
-
-
-def _line_name(key: tuple[str, str], line: Relaxivity) -> str:
-    # Without its symbol an Estimate prints no unit: that is in the legend's title.
-    return f"{short_name(key)}  {str(line.r).removesuffix(' mM⁻¹ s⁻¹')}"

@@ -69,7 +69,7 @@ def literature(
     if path is not None:
         table = pd.concat([table, _own(path)], ignore_index=True)
     if ion is not None:
-        table = table[[_ions(ion) <= _ions(other) for other in table["ion"]]]
+        table = _with(table, ion)
     if field_T is not None:
         table = table[same_field(table["field_T"], field_T)]
     return table.reset_index(drop=True)
@@ -109,17 +109,25 @@ def comparable(
     at = f"at {field_T:g} T" if field_T is not None and field_T > 0 else "at an unknown field"
     if not ion:
         return near, f"agents of any ion {at}"
-    same = near[[_ions(other) == _ions(ion) for other in near["ion"]]]
+    same = _with(near, ion, alone=True)
     name = _NAMES.get(ion.strip(), ion.strip())
     if len(same) >= fewest:
         return same, f"{name} agents {at}"
-    among = near[[_ions(ion) <= _ions(other) for other in near["ion"]]]
+    among = _with(near, ion)
     if len(among) > len(same):
         return among, f"agents with {name}, alone or not, {at}"
     return same, f"{name} agents {at}"
 
 
 _NAMES = {"Fe": "iron", "Gd": "gadolinium", "Mn": "manganese"}
+
+
+def _with(table: pd.DataFrame, ion: str, alone: bool = False) -> pd.DataFrame:
+    """Rows with this ion, alone or else among others too."""
+    asked = _ions(ion)
+    others = [_ions(text) for text in table["ion"]]
+    which = [asked == other if alone else asked <= other for other in others]
+    return table[pd.Series(which, index=table.index, dtype=bool)]
 
 
 def _ions(text: str) -> frozenset[str]:

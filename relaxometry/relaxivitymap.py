@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ Pair = list[tuple[float, float]]
 
 _R1, _R2 = (f"{symbol}_{QUANTITIES[symbol].key}" for symbol in ("r1", "r2"))
 _MARGIN = 1.45  # factor that the axes reach beyond what is drawn
+_APART = (1.28, 1.6, 2.2)  # factors from a border at which the name of its class may stand
 _LEGEND = 26  # letters in a line of the legend
 _LEAST = 12.0  # factor that each axis spans at least
 _LONGEST = 26  # letters of a published agent's name
@@ -353,40 +354,50 @@ def _along(length: float, height: float, middle: Array, direction: Array) -> lis
 
 def _regions(ax: Axes, look: Look, frame: Box, taken: Sequence[Box]) -> list[Box]:
     """Write each class along its diagonal where it is free; the room they take."""
-    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     boxes: list[Box] = []
-    for name, ratio in (
-        (f"T1 agents, r2/r1 < {T1_BELOW:g}", 0.78 * T1_BELOW),
-        (f"dual-mode, {T1_BELOW:g} to {T2_ABOVE:g}", math.sqrt(T1_BELOW * T2_ABOVE)),
-        (f"T2 agents, r2/r1 > {T2_ABOVE:g}", 1.28 * T2_ABOVE),
+    for name, ratios in (
+        (f"T1 agents, r2/r1 < {T1_BELOW:g}", [T1_BELOW / apart for apart in _APART]),
+        (f"dual-mode, {T1_BELOW:g} to {T2_ABOVE:g}", [math.sqrt(T1_BELOW * T2_ABOVE)]),
+        (f"T2 agents, r2/r1 > {T2_ABOVE:g}", [T2_ABOVE * apart for apart in _APART]),
     ):
-        start, end = max(x0, y0 / ratio), min(x1, y1 / ratio)
-        if end <= start:
-            continue
-        ends = ax.transData.transform([(start, ratio * start), (end, ratio * end)])
-        along = (ends[1] - ends[0]) / np.hypot(*(ends[1] - ends[0]))
-        text = ax.text(
-            x0,
-            y0,
-            name,
-            rotation_mode="anchor",
-            ha="center",
-            va="center",
-            fontsize=look.letters(0.82),
-            color=SMALL_PRINT,
-            zorder=1.5,
-        )
-        text.set_in_layout(False)
-        flat = text.get_window_extent()
-        text.set_rotation(math.degrees(math.atan2(along[1], along[0])))
-        for share in (0.88, 0.12, *np.linspace(0.86, 0.14, 19)):
-            x = start * (end / start) ** share
-            text.set_position((x, ratio * x))
-            middle = ax.transData.transform((x, ratio * x))
-            own = _along(float(flat.width), float(flat.height), middle, along)
-            if all(inside(box, frame) and not meets(box, [*taken, *boxes]) for box in own):
-                boxes += own
+        for words, ratio in product((name, name.partition(",")[0]), ratios):
+            found = _written_along(ax, look, words, ratio, frame, [*taken, *boxes])
+            boxes += found
+            if found:
                 break
-        else:
-            text.remove()
     return boxes
+
+
+def _written_along(
+    ax: Axes, look: Look, words: str, ratio: float, frame: Box, taken: Sequence[Box]
+) -> list[Box]:
+    """Write words along a diagonal r2 = ratio·r1; the room they take, none if there is none."""
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    start, end = max(x0, y0 / ratio), min(x1, y1 / ratio)
+    if end <= start:
+        return []
+    ends = ax.transData.transform([(start, ratio * start), (end, ratio * end)])
+    along = (ends[1] - ends[0]) / np.hypot(*(ends[1] - ends[0]))
+    text = ax.text(
+        x0,
+        y0,
+        words,
+        rotation_mode="anchor",
+        ha="center",
+        va="center",
+        fontsize=look.letters(0.82),
+        color=SMALL_PRINT,
+        zorder=1.5,
+    )
+    text.set_in_layout(False)
+    flat = text.get_window_extent()
+    text.set_rotation(math.degrees(math.atan2(along[1], along[0])))
+    for share in (0.88, 0.12, *np.linspace(0.86, 0.14, 19)):
+        x = start * (end / start) ** share
+        text.set_position((x, ratio * x))
+        middle = ax.transData.transform((x, ratio * x))
+        own = _along(float(flat.width), float(flat.height), middle, along)
+        if all(inside(box, frame) and not meets(box, taken) for box in own):
+            return own
+    text.remove()
+    return []
