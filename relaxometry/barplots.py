@@ -132,7 +132,7 @@ def _brackets(
         ends = [(str(row[f"agent_{x}"]), str(row[f"condition_{x}"] or "")) for x in "ab"]
         if all(end in keys for end in ends):
             i, j = sorted(keys.index(end) for end in ends)
-            told[i, j] = str(row["stars"] or ""), float(row["p_holm"])
+            told[i, j] = str(row["stars"]).strip("ns. "), float(row["p_holm"])
     if pairs is None:
         return [(*ends, stars) for ends, (stars, p) in told.items() if p < _LEVEL and stars]
     asked = []

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
 from .agents import LeftOut, RelaxivityTable
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Lines = Mapping[tuple[str, str], Relaxivity]
 
+#: What the small print says of each method.
+_METHODS = {
+    "ordinary": "ordinary line",
+    "relative": "errors in proportion to the rate",
+    "weighted": "weighted line",
+    "odr": "errors in both axes",
+    "york": "errors in both axes",
+    "robust": "robust line",
+    "theil-sen": "Theil–Sen line",
+}
 _REASONS = 3  # lines of the legend
 _INSIDE = 5  # more lines than these never fit into a panel
 _PLAINEST = 14  # letters of a name in a panel
@@ -120,7 +130,9 @@ class _Drawing:
                 under = figure.add_subplot(grid[row + len(tall) - 1, column]) if below else None
                 self._legend(ax, under, symbol, chosen[symbol], rings)
             figure.align_ylabels()
-            clear = below or all(self._clear(ax, figure) for ax in panels)
+            if not below:
+                figure.draw_without_rendering()
+            clear = below or all(self._clear(ax) for ax in panels)
         return figure, clear
 
     def _of(self, symbol: str) -> Lines:
@@ -190,12 +202,13 @@ class _Drawing:
         lowest = [float(line.rate[line.used].min()) for line in lines.values() if line.used.any()]
         if min(lowest, default=1.0) > 0:
             ax.set_ylim(bottom=0)
-        small = [", ".join(dict.fromkeys(f"{line.method}" for line in lines.values()))]
+        methods = dict.fromkeys(_METHODS.get(line.method, "") for line in lines.values())
+        small = [", ".join(filter(None, methods))]
         small += ["shaded: 95 % confidence"] * fitted + ["dotted: 95 % prediction"] * (
             fitted and self.prediction
         )
         size = self.look.letters(0.8)
-        text = textwrap.fill("; ".join(small), int(72 * self.wide / (0.6 * size)) - 8)
+        text = textwrap.fill("; ".join(filter(None, small)), int(72 * self.wide / (0.6 * size)) - 8)
         ax.set_title(text, loc="right", fontsize=size, color=SMALL_PRINT)
         ring: dict[str, Any] = {"marker": "o", "linestyle": "", "color": INK, "mfc": "white"}
         return {Line2D([], [], **ring): text for text in said}
@@ -260,7 +273,8 @@ class _Drawing:
             on = z[known & line.used]
             farthest = max(farthest, *(1.15 * np.abs(on)), 0.0) if on.size else farthest
         ax.set_ylim(-farthest, farthest)
-        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True, symmetric=True))
+        ticks = MultipleLocator(2) if farthest < 7 else MaxNLocator(4, symmetric=True)
+        ax.yaxis.set_major_locator(ticks)
         ax.set_ylabel("residual / σ")
 
     def _legend(
@@ -291,9 +305,8 @@ class _Drawing:
         value = str(line.r).removesuffix(f" {QUANTITIES[line.r.symbol].people_unit}")
         return f"{short_name(key, max(8, min(26, self.letters - len(value) - 2)))}  {value}"
 
-    def _clear(self, ax: Axes, figure: Figure) -> bool:
+    def _clear(self, ax: Axes) -> bool:
         """Whether no line, band or point runs behind the legend of a panel."""
-        figure.draw_without_rendering()
         legend = ax.get_legend()
         assert legend is not None
         box, frame = legend.get_window_extent().padded(2.0), ax.get_window_extent()

@@ -143,8 +143,8 @@ def _ranked(
             ends = f"{ordinal(out['rank_best'])} to {ordinal(out['rank_worst'])}"
             spread = f" ({ends} within its 95 % interval)"
     return out | {
-        "words": f"{name} = {value:.4g} ranks {ordinal(out['rank'])} highest{spread} of "
-        f"{len(others) + 1} {what}, itself included; nearest: {_nearest(out)}"
+        "words": f"{name} = {value:.4g} ranks {ordinal(out['rank'])}{spread} of "
+        f"{len(others) + 1} {what}, highest first, itself included; nearest: {_nearest(out)}"
     }
 
 

@@ -251,7 +251,7 @@ def _published(
             move = ax.get_yaxis_transform() if column == _R2 else ax.get_xaxis_transform()
             ticks = ax.plot(*xy, marker=marker, markersize=5 * look.lines, transform=move, **grey)
             symbol = column.partition("_")[0]
-            text = f"{side} edge: of these, only {symbol} published ({len(alone)})"
+            text = f"{side} edge: only {symbol} published ({len(alone)})"
             if among.empty:
                 text = f"{side} edge: published {what}, {symbol} only ({len(alone)})"
             said[textwrap.fill(text, letters)] = ticks[0]

@@ -24,7 +24,7 @@ from relaxometry.plots import Look
 from relaxometry.reports import relaxivity_figures
 
 C = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4)
-WIDTHS = ("single", "double", 60.0)
+WIDTHS = ("single", "double")
 
 
 def rows(
@@ -184,7 +184,7 @@ def test_a_figure_is_saved_as_its_name_ends(
 
 def test_a_png_has_the_dots_asked_for(few: RelaxivityTable, tmp_path: Path) -> None:
     figure = few.plot(width="single")
-    for dpi in (300, 600):
+    for dpi in (150, 600):
         plots.save(figure, tmp_path / "one.png", dpi)
         assert imread(tmp_path / "one.png").shape[1] == int(85 / 25.4 * dpi)
 
@@ -248,7 +248,7 @@ def test_the_prediction_band_is_drawn_when_asked_for(few: RelaxivityTable) -> No
 
 def test_small_print_says_the_method_and_what_is_shaded(few: RelaxivityTable) -> None:
     title = few.plot(prediction=True).axes[0].get_title(loc="right").replace("\n", " ")
-    assert title == "weighted; shaded: 95 % confidence; dotted: 95 % prediction"
+    assert title == "weighted line; shaded: 95 % confidence; dotted: 95 % prediction"
 
 
 def test_errors_of_the_concentration_are_drawn() -> None:
@@ -275,7 +275,7 @@ def test_a_point_that_a_robust_line_sets_aside_is_hollow_and_numbered() -> None:
 
 @pytest.mark.parametrize("name", ["few", "many"])
 def test_no_line_runs_behind_a_legend(name: str, request: pytest.FixtureRequest) -> None:
-    for width in WIDTHS:
+    for width in ("single", "presentation"):
         figure = request.getfixturevalue(name).plot("Fe", width=width)
         figure.draw_without_rendering()
         for ax in figure.axes[:2]:
@@ -319,7 +319,7 @@ def compared(keys: list[tuple[str, str]], differ: set[tuple[str, str]]) -> pd.Da
                 "agent_b": b,
                 "condition_b": cb,
                 "p_holm": 0.004 if {(a, b), (b, a)} & differ else 0.4,
-                "stars": "**" if {(a, b), (b, a)} & differ else "",
+                "stars": "**" if {(a, b), (b, a)} & differ else "ns",
             }
             for (a, ca), (b, cb) in itertools.combinations(keys, 2)
         ]
@@ -432,7 +432,7 @@ def test_published_agents_are_those_at_this_field(few: RelaxivityTable) -> None:
     assert [tuple(p) for p in points] == [pytest.approx(e) for e in expected]
     said = [text.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ") for text in entries(figure)]
     assert said[:2] == ["published iron agents at 7 T (4)",
-                        "right edge: of these, only r2 published (13)"]  # fmt: skip
+                        "right edge: only r2 published (13)"]  # fmt: skip
 
 
 def test_without_a_field_nothing_published_is_drawn(few: RelaxivityTable) -> None:
@@ -456,7 +456,7 @@ def test_arrows_lead_from_before_to_after(smart: RelaxivityTable) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("field", [1.5, 3.0, 7.0])
+@pytest.mark.parametrize("field", [3.0, 7.0])
 def test_no_name_lies_on_another(smart: RelaxivityTable, field: float, width: Any) -> None:
     figure = plots.relaxivity_map(smart, field_T=field, look=Look(width))
     ax = figure.axes[0]
@@ -466,7 +466,7 @@ def test_no_name_lies_on_another(smart: RelaxivityTable, field: float, width: An
     mine = [c.lines[0].get_xydata()[0] for c in ax.containers]
     for x, y in ax.transData.transform(mine):
         assert not any(box.contains(x, y) for box in boxes)
-    assert len(names) >= 3 or width == 60
+    assert len(names) >= 3
 
 
 def test_labels_keep_clear_of_points_obstacles_and_each_other() -> None:

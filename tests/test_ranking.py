@@ -41,8 +41,8 @@ def test_rank_among_four() -> None:
     assert (row["n_published"], row["n_other_field"], row["n_unknown_field"]) == (4, 0, 0)
     assert (row["nearest"], row["nearest_value"]) == ("P3", 300)  # 300/250 < 250/200
     assert row["words"] == (
-        "r2 = 250 ranks 3rd highest (2nd to 4th within its 95 % interval) of 5 iron agents "
-        "at 7 T, itself included; nearest: P3 (300, Somebody 2020)"
+        "r2 = 250 ranks 3rd (2nd to 4th within its 95 % interval) of 5 iron agents "
+        "at 7 T, highest first, itself included; nearest: P3 (300, Somebody 2020)"
     )
 
 
@@ -50,7 +50,7 @@ def test_without_an_interval_there_is_one_rank() -> None:
     (row,) = rx.rank(mine(1000), 7.0, "Fe", others(100, 200, 300)).to_dict("records")
     assert row["rank"] == 1
     assert pd.isna(row["rank_best"])
-    assert "ranks 1st highest of 4" in row["words"]
+    assert "ranks 1st of 4" in row["words"]
 
 
 def test_other_and_unknown_fields_are_counted_and_not_compared() -> None:
@@ -96,7 +96,7 @@ def test_what_is_not_determined_is_not_ranked() -> None:
 def test_any_ion_is_said_to_be() -> None:
     among = pd.concat([others(1, 2), others(3, ion="Gd")], ignore_index=True)
     (row,) = rx.rank(mine(2.5), 7.0, None, among).to_dict("records")
-    assert "ranks 2nd highest of 4 agents of any ion at 7 T" in row["words"]
+    assert "ranks 2nd of 4 agents of any ion at 7 T" in row["words"]
 
 
 def test_the_study_among_published_agents() -> None:
