@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
         "map-double": relaxivity_map(table, field_T=7.0, ion="Fe", look=double),
     }
     for name, figure in pictures.items():
-        print(save(figure, folder / f"{name}.png", dpi=150).name)
+        print(save(figure, folder / f"figure-{name}.png", dpi=150).name)
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def _bars(
         # Asterisks hang high in their line: half of it is air.
         drop = -0.22 * look.points if set(text) <= {"*"} else 0.1 * look.points
         ax.annotate(text, ((i + j) / 2, level), (0, drop), textcoords="offset points", ha="center")
-    ax.axhline(0, color=INK, linewidth=0.6 * look.lines)
+    ax.axhline(0, color=INK, linewidth=0.6 * look.lines, clip_on=False)
     beside = max(0.6, 0.35 * (5 - len(keys)))
     ax.set_xlim(-beside, len(keys) - 1 + beside)
     ax.set_xticks(range(len(keys)), names)
