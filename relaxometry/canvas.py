@@ -69,13 +69,16 @@ class Look:
     font_size: float | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, str):
-            if self.width not in WIDTHS:
-                known = ", ".join(WIDTHS)
+        if isinstance(self.width, str) and self.width not in WIDTHS:
+            try:
+                object.__setattr__(self, "width", float(self.width))  # as a command line says it
+            except ValueError:
                 raise InputError(
-                    f"{self.width!r}", field="width", expected=f"{known}, or a number of mm"
-                )
-        else:
+                    f"{self.width!r}"[:60],
+                    field="width",
+                    expected=", ".join(WIDTHS) + ", or a number of mm",
+                ) from None
+        if not isinstance(self.width, str):
             _between(self.width, "width", _NARROWEST, _WIDEST, "mm")
         if self.font_size is not None:
             _between(self.font_size, "font_size", _SMALLEST, _LARGEST, "points")
@@ -160,8 +163,9 @@ def agent_looks(
     for agent, condition in keys:
         i = agents.index(agent)
         conditions = [c for a, c in keys if a == agent]
-        variant = (i // len(AGENT_COLOURS) + conditions.index(condition)) % len(MARKERS)
-        colour = AGENT_COLOURS[i % len(AGENT_COLOURS)]
+        more, variant = divmod(i // len(AGENT_COLOURS) + conditions.index(condition), len(MARKERS))
+        # An agent in more conditions than there are markers needs another colour after all.
+        colour = AGENT_COLOURS[(i + more) % len(AGENT_COLOURS)]
         looks[agent, condition] = colour, MARKERS[variant], DASHES[variant]
     return looks
 

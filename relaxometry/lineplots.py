@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
@@ -36,7 +37,7 @@ _METHODS = {
     "robust": "robust line",
     "theil-sen": "Theil–Sen line",
 }
-_REASONS = 3  # lines of the legend
+_REASONS = 6  # lines of the legend
 _INSIDE = 5  # more lines than these never fit into a panel
 _PLAINEST = 14  # letters of a name in a panel
 _PAGE = 9.0  # inches that a figure may be high
@@ -231,28 +232,41 @@ class _Drawing:
                     zorder=3,
                     **bars,
                 )
-        for i in np.flatnonzero(~line.used):
-            self._number(ax, line.tubes[i], line.concentration[i], line.rate[i], colour)
 
     def _hollow(self, ax: Axes, symbol: str) -> None:
-        """Draw the points that are left out, numbered, those far above all others excepted."""
+        """Draw the points that are left out, those far above all others excepted; number them."""
+        numbered: list[tuple[float, float, list[str], str]] = []
+        near = 0.02 * self._reach(symbol), 0.04 * self._top(symbol)
+
+        def number(tube: Any, x: float, y: float, colour: str) -> None:
+            for x0, y0, names, _ in numbered:  # two at one place share a label
+                if abs(x - x0) < near[0] and abs(y - y0) < near[1]:
+                    names.append(str(tube))
+                    return
+            numbered.append((x, y, [str(tube)], colour))
+
+        for key, line in self._of(symbol).items():
+            for i in np.flatnonzero(~line.used):
+                at = float(line.concentration[i]), float(line.rate[i])
+                number(line.tubes[i], *at, self.looks[key][0])
         for one in self._left_out(symbol):
             if not one.rate <= self._top(symbol):
                 continue
             colour, marker, _ = self.looks[one.agent, one.condition]
-            ax.plot(one.concentration_mM, one.rate, marker, color=colour, mfc="white", zorder=3)
-            self._number(ax, one.tube, one.concentration_mM, one.rate, colour)
-
-    def _number(self, ax: Axes, tube: Any, x: float, y: float, colour: str) -> None:
+            ax.plot(one.concentration_mM, one.rate, marker, color=colour, mfc="white", zorder=3.5)
+            number(one.tube, one.concentration_mM, one.rate, colour)
         size = self.look.points
-        ax.annotate(
-            str(tube),
-            (x, y),
-            xytext=(0.5 * size, -0.85 * size),
-            textcoords="offset points",
-            fontsize=self.look.letters(0.82),
-            color=colour,
-        )
+        for x, y, names, colour in numbered:
+            text = ax.annotate(
+                ", ".join(dict.fromkeys(names)),
+                (x, y),
+                xytext=(0.5 * size, -0.85 * size),
+                textcoords="offset points",
+                fontsize=self.look.letters(0.82),
+                color=colour,
+                zorder=4,
+            )
+            text.set_path_effects([withStroke(linewidth=0.18 * size, foreground="white")])
 
     def _residual_panel(self, ax: Axes, lines: Lines) -> None:
         ax.axhspan(-2, 2, color=FAINT, alpha=0.13, linewidth=0)

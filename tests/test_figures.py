@@ -109,12 +109,18 @@ def entries(figure: Figure, panel: int = 0) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("width", "mm", "points"),
-    [("single", 85, 7), ("double", 174, 8), ("presentation", 254, 16), (60, 60, 7), (150, 150, 8)],
+    ("width", "mm", "size"),
+    [
+        ("single", 85, 7),
+        ("double", 174, 8),
+        ("presentation", 254, 16),
+        ("60", 60, 7),
+        (150, 150, 8),
+    ],
 )
-def test_a_look_is_a_width_and_a_size_of_letters(width: Any, mm: float, points: float) -> None:
+def test_a_look_is_a_width_and_a_size_of_letters(width: Any, mm: float, size: float) -> None:
     look = Look(width)
-    assert (look.mm, look.points) == (mm, points)
+    assert (look.mm, look.points) == (mm, size)
     assert look.inches == pytest.approx(mm / 25.4)
     assert Look(width, 9).points == 9
 
@@ -209,6 +215,8 @@ def test_no_two_agents_look_alike() -> None:
     keys = [(f"agent {i}", c) for i in range(7) for c in ("", "before", "after", "later")]
     looks = canvas.agent_looks(keys)
     assert len(set(looks.values())) == len(keys)
+    one = canvas.agent_looks([("A", f"pH {i}") for i in range(12)])
+    assert len(set(one.values())) == 12
     assert {to_hex(colour).upper() for colour, *_ in looks.values()} == set(canvas.AGENT_COLOURS)
 
 
@@ -271,6 +279,14 @@ def test_a_point_that_a_robust_line_sets_aside_is_hollow_and_numbered() -> None:
     assert [one.get_xydata().tolist() for one in hollow] == [[[0.1, table["R2_per_s"][3]]]]
     assert [text.get_text() for text in ax.texts] == ["4"]
     assert entries(figure, 1)[-1] == "tube 4 set aside: far off the robust line"
+
+
+def test_points_left_out_at_one_place_share_a_label() -> None:
+    table = rows({"A": (2.0, 100.0)}, replicates=3)
+    table["exclude"] = table["tube"].isin([2, 8, 18])
+    ax = relaxivity(table).plot().axes[1]
+    assert [text.get_text() for text in ax.texts] == ["2, 8", "18"]
+    assert len([one for one in ax.get_lines() if one.get_markerfacecolor() == "white"]) == 3
 
 
 @pytest.mark.parametrize("name", ["few", "many"])
