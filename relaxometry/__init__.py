@@ -50,6 +50,7 @@ _HOMES = {
     "relaxivity_fit": "regression",
     "RelaxivityTable": "agents",
     "RelaxometryError": "errors",
+    "rank": "ranking",
     "report": "reports",
     "Series": "series",
     "SignalModel": "models",
@@ -66,7 +67,7 @@ _HOMES = {
 }
 
 # Modules that are public by their own name, loaded likewise.
-_TABLES = ("reference",)
+_TABLES = ("reference", "plots")
 
 __all__ = [
     "MODELS",
@@ -104,6 +105,8 @@ __all__ = [
     "inspect",
     "measure_contrast",
     "offset_warranted",
+    "plots",
+    "rank",
     "read",
     "read_B1",
     "read_all",
@@ -124,6 +127,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from . import plots as plots
     from . import reference as reference
     from .agents import RelaxivityTable as RelaxivityTable
     from .agents import relaxivity as relaxivity
@@ -178,6 +182,7 @@ if TYPE_CHECKING:
     from .models import SignalModel as SignalModel
     from .nifti import read_labels as read_labels
     from .parametric import write_parametric_maps as write_parametric_maps
+    from .ranking import rank as rank
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report

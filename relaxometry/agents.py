@@ -147,11 +147,39 @@ class RelaxivityTable:
             )  # fmt: skip
         return ratio(lines["r2"], lines["r1"])
 
-    def plot(self) -> Figure:
-        """R1 and R2 against concentration, with lines and 95 % confidence bands."""
-        from .plots import relaxivity_lines
+    def plot(
+        self,
+        concentration_of: str = "",
+        *,
+        width: str | float = "double",
+        font_size: float | None = None,
+        prediction: bool = False,
+        residuals: bool = True,
+    ) -> Figure:
+        """R1 and R2 against concentration, with lines and 95 % confidence bands.
 
-        return relaxivity_lines(self)
+        Parameters
+        ----------
+        concentration_of : str
+            Ion the concentration counts, for the axis.
+        width : {"single", "double", "presentation"} or float
+            Of the figure: one or two columns of a journal, a slide, or mm.
+        font_size : float, optional
+            Points, as printed.
+        prediction, residuals : bool
+            Draw the 95 % prediction bands; draw the residuals beneath.
+
+        Raises
+        ------
+        InputError
+            For an unknown width or letters that cannot be.
+        """
+        from .plots import Look, relaxivity_lines
+
+        look = Look(width, font_size)
+        return relaxivity_lines(
+            self, concentration_of, look=look, prediction=prediction, residuals=residuals
+        )
 
     def __repr__(self) -> str:
         rows = []

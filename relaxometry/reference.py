@@ -19,6 +19,7 @@ import pandas as pd
 
 from .csvtable import read_table
 from .errors import InputError
+from .literature import literature as literature
 
 Row = dict[Hashable, Any]
 

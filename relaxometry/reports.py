@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,22 @@ from .whole import whole_folder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .agents import RelaxivityTable
     from .study import StudyResult
 
 
-def report(result: StudyResult, folder: str | Path, *, force: bool = False) -> Path:
+def report(
+    result: StudyResult,
+    folder: str | Path,
+    *,
+    look: plots.Look | None = None,
+    force: bool = False,
+) -> Path:
     """Write the report of a study, the same to the byte for the same result.
 
     ``index.html`` (self-contained), ``report.pdf`` (for paper), ``results.json``, ``tubes.csv``,
-    ``relaxivity.csv``, ``contrast.csv``, ``reference.csv``, ``figures/*.svg`` and ``*.png``,
+    ``relaxivity.csv``, ``contrast.csv``, ``reference.csv``, ``figures/*.svg``, ``*.pdf`` and
+    ``*.png``,
     ``derivatives/relaxometry`` (BIDS maps and labels); what a study has no data for is left out.
 
     Parameters
@@ -29,6 +38,8 @@ def report(result: StudyResult, folder: str | Path, *, force: bool = False) -> P
     result : StudyResult
     folder : str or Path
         To be made.
+    look : plots.Look, optional
+        Size of the figures of relaxivity; default two columns of a journal.
     force : bool
         Replace an earlier report, once the new one is complete.
 
@@ -44,12 +55,12 @@ def report(result: StudyResult, folder: str | Path, *, force: bool = False) -> P
         error nothing is left behind, and an earlier report is as it was.
     """
     with whole_folder(folder, "results.json", force) as beside:
-        _write(result, beside)
+        _write(result, beside, look)
     return Path(folder) / "index.html"
 
 
-def _write(result: StudyResult, folder: Path) -> None:
-    figures = _figures(result)
+def _write(result: StudyResult, folder: Path, look: plots.Look | None) -> None:
+    figures = _figures(result, look)
     drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
     (folder / "index.html").write_text(page(result, drawn), encoding="utf-8", newline="\n")
     painted = {name: plots.as_png(figure) for name, figure in figures.items()}
@@ -60,6 +71,7 @@ def _write(result: StudyResult, folder: Path) -> None:
         (folder / "figures").mkdir()
     for name in figures:
         (folder / "figures" / f"{name}.svg").write_bytes(drawn[name])
+        (folder / "figures" / f"{name}.pdf").write_bytes(plots.as_pdf(figures[name]))
         (folder / "figures" / f"{name}.png").write_bytes(painted[name])
     # The data set holds one label map: where the grids of T1 and T2 differ, that of T2.
     for quantity in sorted(result.maps):
@@ -69,12 +81,12 @@ def _write(result: StudyResult, folder: Path) -> None:
         )
 
 
-def _figures(result: StudyResult) -> dict[str, Figure]:
+def _figures(result: StudyResult, look: plots.Look | None = None) -> dict[str, Figure]:
     """Every figure of a report by its name."""
     figures: dict[str, Figure] = {}
     if result.relaxivity is not None:
-        figures["relaxivity"] = plots.relaxivity_lines(
-            result.relaxivity, result.facts.concentration_of
+        figures |= relaxivity_figures(
+            result.relaxivity, result.facts.concentration_of, result.facts.field_T, look
         )
     if result.tubes:
         shown = max(result.tubes)  # T2 where there is one: no tube is dark in all of its echoes
@@ -90,6 +102,30 @@ def _figures(result: StudyResult) -> dict[str, Figure]:
         figures["reference"] = plots.bland_altman(result.reference)
     if result.contrasts:
         figures["contrast"] = plots.contrast_bars(result.contrasts)
+    return figures
+
+
+def relaxivity_figures(
+    table: RelaxivityTable,
+    concentration_of: str = "",
+    field_T: float | None = None,
+    look: plots.Look | None = None,
+) -> dict[str, Figure]:
+    """Figures of a table of relaxivities by name.
+
+    ``relaxivity``; ``r1_bars`` and ``r2_bars`` where there are two agents or conditions to compare;
+    ``relaxivity_map`` where one has both r1 and r2.
+    """
+    figures = {"relaxivity": plots.relaxivity_lines(table, concentration_of, look=look)}
+    for symbol in ("r1", "r2"):
+        known = [key for key, fits in table.lines.items() if symbol in fits]
+        if len(known) > 1 and any(math.isfinite(table.lines[k][symbol].r.value) for k in known):
+            figures[f"{symbol}_bars"] = plots.agent_bars(table, symbol, look=look)
+    both = [fits for fits in table.lines.values() if {"r1", "r2"} <= set(fits)]
+    if any(fits["r1"].r.value > 0 and fits["r2"].r.value > 0 for fits in both):
+        figures["relaxivity_map"] = plots.relaxivity_map(
+            table, field_T=field_T, ion=concentration_of or None, look=look
+        )
     return figures
 
 

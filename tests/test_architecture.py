@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors jupyter mapped scratch codestream recall",
+    "errors jupyter mapped scratch codestream recall labelling",
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
     "flags diagnosis straight linemethod",
     "carry silhouette robust concentration cells csvtable",
@@ -26,7 +26,7 @@ FLOORS = (
     "estimate sheet settings rims elsewhere",
     "circles numerals",
     "stack",
-    "series regression rates usable",
+    "series regression rates usable literature",
     "points replicates stated models images contrast reference bias moved ratio",
     "alignment agentrow comparison",
     "tubes switching linereport",
@@ -43,9 +43,10 @@ FLOORS = (
     "solve dicomheader",
     "crosscheck problem agents visupars",
     "curvefit clipping multiframe dicomparts tablereport",
-    "fit selection",
+    "fit selection ranking",
     "tubetable dicom dicomwriter nifti bruker imagej canvas",
     "b1 parametric placing remarks pictures agreement",
+    "curveplots lineplots barplots relaxivitymap",
     "plots",
     "bids folder mapfiles",
     "sample study inspection relaxivityrecords",
@@ -76,7 +77,15 @@ DOORS = {
     "brukerapi": {"bruker"},
     "roifile": {"imagej"},
     "lmfit": {"crosscheck"},
-    "matplotlib": {"agreement", "canvas", "pictures", "plots"},
+    "matplotlib": {
+        "agreement",
+        "barplots",
+        "canvas",
+        "curveplots",
+        "lineplots",
+        "pictures",
+        "relaxivitymap",
+    },
     "cmcrameri": {"pictures"},
     "jinja2": {"page"},
     "reportlab": {"paper"},

@@ -221,8 +221,9 @@ def test_doubtful_tubes_are_marked(series: dict[str, Series], tubes: Tubes) -> N
 
 def test_lines_show_points_errors_and_truth(lines: RelaxivityTable) -> None:
     figure = plots.relaxivity_lines(lines, concentration_of="Fe")
-    assert [ax.get_ylabel() for ax in figure.axes] == ["R1 (s⁻¹)", "R2 (s⁻¹)"]
-    assert {ax.get_xlabel() for ax in figure.axes} == {"concentration (mM Fe)"}
+    labels = ["R1 (s⁻¹)", "R2 (s⁻¹)", "residual / σ", "residual / σ"]
+    assert sorted(ax.get_ylabel() for ax in figure.axes) == sorted(labels)
+    assert [ax.get_xlabel() for ax in figure.axes[2:]] == ["concentration (mM Fe)"] * 2
     ax = figure.axes[1]
     line, bars = ax.containers[0].lines[0], ax.containers[0].lines[2][0]
     fitted = lines["A"]["r2"]
@@ -248,7 +249,7 @@ def test_excluded_points_are_hollow(table: pd.DataFrame) -> None:
 def test_flagged_points_are_hollow_and_the_legend_says_why(table: pd.DataFrame) -> None:
     flags = np.where(table["tube"] == 1, "T2_short T2_imprecise", "")
     figure = plots.relaxivity_lines(relaxivity(table.assign(flags=flags)))
-    for ax, points in zip(figure.axes, ([], [[[0.4, table["R2_per_s"][0]]]]), strict=True):
+    for ax, points in zip(figure.axes[:2], ([], [[[0.4, table["R2_per_s"][0]]]]), strict=True):
         hollow = [one for one in ax.get_lines() if one.get_markerfacecolor() == "white"]
         assert [one.get_xydata().tolist() for one in hollow] == points
         assert [text.get_text() for text in ax.texts] == ["1"] * len(points)
@@ -277,7 +278,7 @@ def test_every_agent_and_condition_looks_different() -> None:
         for c in (0.0, 0.5, 1.0)
     ]
     figure = plots.relaxivity_lines(relaxivity(pd.DataFrame(rows)))
-    (ax,) = figure.axes
+    ax = figure.axes[0]
     looks = {(c.lines[0].get_color(), c.lines[0].get_marker()) for c in ax.containers}
     assert len(ax.containers) == 18
     assert len({colour for colour, _ in looks}) == 7

@@ -65,9 +65,10 @@ class Page(HTMLParser):
 def test_writes_all_of_it_and_nothing_else(written: Path) -> None:
     names = {p.relative_to(written).as_posix() for p in written.rglob("*") if p.is_file()}
     figures = ("relaxivity", "tubes", "T1_map", "T2_map", "T1_curves", "T2_curves", "contrast")
+    figures += ("r1_bars", "r2_bars", "relaxivity_map")
     expected = {"index.html", "report.pdf", "results.json", "points.csv", "comparisons.csv"}
     expected |= {"tubes.csv", "relaxivity.csv", "contrast.csv"}
-    expected |= {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")}
+    expected |= {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "pdf", "png")}
     assert {n for n in names if not n.startswith("derivatives/")} == expected
     assert "derivatives/relaxometry/dataset_description.json" in names
     assert [p.name for p in written.parent.iterdir()] == ["out"]
@@ -266,6 +267,7 @@ def test_contrast_alone(tmp_path: Path) -> None:
         "results.json",
         "contrast.csv",
         "figures/contrast.svg",
+        "figures/contrast.pdf",
         "figures/contrast.png",
     }
     assert "Tube table" not in page.text
