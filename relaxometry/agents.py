@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from .agentrow import T1_BELOW, T2_ABOVE, agent_row, classify
 from .comparison import Comparison, comparison_table, letters_of, omnibus
 from .errors import InputError
+from .groups import groups_of
 from .linemethod import BOTH_AXES, FEWEST_ROBUST, METHODS, Method
-from .rates import BLANKS, doubts_of, points_of
+from .rates import doubts_of, points_of
 from .ratio import Ratio, ratio
 from .regression import Relaxivity, no_line, relaxivity_fit
 from .replicates import doubts, replicate_summary, replicate_table
@@ -60,6 +61,8 @@ class RelaxivityTable:
         What was left out of the lines, and why.
     left_out : tuple of LeftOut
         The points that were, by the sheet, by a flag, or because they were not determined.
+    before : str
+        The condition before the stimulus; else the first of each agent.
     replicates, replicate_summary : DataFrame
         A line per replicate, and what they say together; empty where nothing was replicated.
     comparisons : DataFrame
@@ -76,6 +79,7 @@ class RelaxivityTable:
     lines: Mapping[tuple[str, str], Mapping[str, Relaxivity]]
     warnings: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    before: str = ""
 
     @cached_property
     def replicates(self) -> pd.DataFrame:
@@ -99,17 +103,13 @@ class RelaxivityTable:
 
     @cached_property
     def switches(self) -> pd.DataFrame:
-        return self.switches_from()
-
-    def switches_from(self, before: str | None = None) -> pd.DataFrame:
-        """Switches with the condition that is before the stimulus, if it is not each first."""
         keys = list(self.lines)
         settings = {
             key: tuple(str(row.get(name)) for name in ("field_T", "temperature_C", "medium"))
             for key, row in zip(keys, self.table.to_dict("records"), strict=True)
         }
         classes = dict(zip(keys, self.table["class"], strict=True))
-        return switches(self.lines, classes, before, settings)
+        return switches(self.lines, classes, self.before or None, settings)
 
     @property
     def columns(self) -> pd.Index:
@@ -219,6 +219,7 @@ def relaxivity(
     *,
     intercepts: Mapping[str, float] | None = None,
     keep_flagged: bool = False,
+    before: str = "",
 ) -> RelaxivityTable:
     """Relaxivities of every agent in a tube table.
 
@@ -232,8 +233,10 @@ def relaxivity(
         Columns ``agent`` and ``concentration_mM``, and ``R1_per_s`` and/or ``R2_per_s`` or else
         ``T1_s``/``T1_ms`` and so on. Used where there: ``R1_stderr_per_s`` (or of the times),
         ``T1_sd_s``, ``T1_n_fitted`` or ``n_voxels`` (behind that SD), ``concentration_sd_mM``,
-        ``condition``, ``exclude``, ``reason``, ``flags``, ``tube``. Rows at concentration 0 without
-        an agent, or with agent ``blank`` or ``control``, belong to every agent.
+        ``condition``, ``replicate``, ``field_T``, ``temperature_C``, ``medium``,
+        ``stock_sd_percent``, ``exclude``, ``reason``, ``flags``, ``tube``; other ways to state a
+        concentration are in docs/tables.md. Rows at concentration 0 without an agent, or with agent
+        ``blank`` or ``control``, belong to every agent.
     method : str
         As in :func:`relaxivity_fit`; the errors are those of :func:`rate_sigma`. ``auto`` chooses
         for each line. A robust line needs four points; one of fewer is ordinary, and says so.
@@ -241,6 +244,8 @@ def relaxivity(
         Rates of the medium held fixed, s⁻¹: ``{"R1": 0.36, "R2": 9.1}``.
     keep_flagged : bool
         Keep tubes whose flags exclude them, and say so.
+    before : str
+        The condition before the stimulus, of agents in several; default each one's first row.
 
     Returns
     -------
@@ -267,40 +272,29 @@ def relaxivity(
         for rate in rates
         for row in excluded.to_dict("records")
     ]
-    blank = (points["concentration_mM"] == 0) & points["agent"].str.lower().isin(BLANKS)
-    unnamed = ~blank & (points["agent"] == "")
-    if unnamed.any():
-        raise InputError(
-            f"tube {points['tube'][unnamed].iloc[0]} has a concentration but no agent",
-            field="agent",
-        )
     lines: dict[tuple[str, str], dict[str, Relaxivity]] = {}
     rows, levels = [], 0
-    for agent, condition in (
-        points.loc[~blank, ["agent", "condition"]].drop_duplicates().itertuples(index=False)
-    ):
-        own = ~blank & (points["agent"] == agent) & (points["condition"] == condition)
-        shared = blank & points["condition"].isin(["", condition])
+    for agent, condition, settings, own in groups_of(points):
         name = f"{agent} {condition}".strip()
-        levels = max(levels, points.loc[own | shared, "concentration_mM"].nunique())
+        levels = max(levels, points.loc[own, "concentration_mM"].nunique())
         fits: dict[str, Relaxivity] = {}
         kept: list[str] = []
         for rate in rates:
             symbol = RELAXIVITY_OF[rate]
-            used, gone, told = usable(points[own | shared], rate, keep_flagged)
+            used, gone, told = usable(points[own], rate, keep_flagged)
             line = fits[symbol] = _agent_line(used, rate, method, fixed.get(rate), name)
             kept += [f"{symbol}: with {text}" for text in kept_anyway(used, rate)]
             said = (*told, *_doubts(line, used, rate, method), *doubts(line))
             warnings += [f"{name}: {text}" for text in said]
             left_out += [replace(one, agent=agent, condition=condition) for one in gone]
         lines[agent, condition] = fits
-        rows.append(agent_row(agent, condition, fits, left_out, kept))
+        rows.append(agent_row(agent, condition, fits, left_out, kept) | settings)
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
     if levels < 2:  # a table that no measurement could make a line of
         (symbol, fit), *_ = next(iter(lines.values())).items()
         raise InputError(f"{symbol} of {rows[0]['agent']} {fit.flags[0]}", field="concentration_mM")
-    return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings), tuple(left_out))
+    return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings), tuple(left_out), before)
 
 
 def _doubts(line: Relaxivity, points: pd.DataFrame, rate: str, method: Method) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 
@@ -14,20 +14,6 @@ if TYPE_CHECKING:
     from .geometry import Affine
     from .series import Series
     from .settings import StudyFacts
-
-
-class FigureSize(NamedTuple):
-    """How large the figures of a report are printed; None: as they are by default."""
-
-    width: str | None = None
-    font_size: float | None = None
-
-
-def figure_size(width: str | None, font_size: float | None) -> FigureSize:
-    """The size of figures; raises `InputError` for letters that nobody could read."""
-    if font_size is not None and not (math.isfinite(font_size) and 4 <= font_size <= 40):
-        raise InputError(f"{font_size:g}", field="--font-size", expected="4 to 40 points")
-    return FigureSize(width, font_size)
 
 
 def table_facts(

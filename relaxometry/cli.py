@@ -6,7 +6,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,9 +14,7 @@ from . import __version__
 from . import options as opt
 from .answer import relaxivity_line
 from .arguments import (
-    FigureSize,
     by_hand,
-    figure_size,
     in_bytes,
     matrix,
     on_grid,
@@ -26,7 +24,7 @@ from .arguments import (
 from .errors import InputError, RelaxometryError
 
 if TYPE_CHECKING:
-    from .linemethod import Method
+    from .canvas import Look
     from .study import StudyResult
 
 OK, QUALITY, USAGE, BAD_INPUT, INTERNAL = 0, 1, 2, 3, 4
@@ -343,25 +341,27 @@ def relaxivity(
     from .whole import check_free
 
     check_free(output, "results.json", force)
-    figures = figure_size(figure_width, font_size)
+    look = None
+    if figure_width or font_size:
+        from .canvas import Look
+
+        look = Look(figure_width or "double", font_size)
     result = analyse_table(
         table,
         table_facts(title, field, temperature, medium, ion),
-        method=cast("Method", method),
+        method=method,
         keep_flagged=keep_flagged,
         stock_sd_percent=stock_sd_percent,
         literature=literature,
         before=before,
     )
-    _write_report(result, output, force, figures)
+    _write_report(result, output, force, look)
 
 
-def _write_report(
-    result: StudyResult, output: Path, force: bool, figures: FigureSize | None = None
-) -> None:
+def _write_report(result: StudyResult, output: Path, force: bool, look: Look | None = None) -> None:
     from .reports import report as write_report
 
-    _finish(result, write_report(result, output, force=force))
+    _finish(result, write_report(result, output, look=look, force=force))
 
 
 @app.command()

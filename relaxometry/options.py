@@ -35,7 +35,7 @@ TableFile = Annotated[
     ),
 ]
 LineMethod = Annotated[
-    Literal["auto", "ordinary", "relative", "weighted", "odr", "york", "robust"],
+    Literal["auto", "ordinary", "relative", "weighted", "odr", "york", "robust", "theil-sen"],
     typer.Option(help="How the lines are drawn; auto chooses by the errors and says why."),
 ]
 Ion = Annotated[str, typer.Option(help="What the concentration counts or weighs: Fe, Gd, Mn …")]

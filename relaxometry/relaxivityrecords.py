@@ -213,3 +213,9 @@ def omnibus_records(lines: RelaxivityTable) -> list[Record]:
         for symbol, found in lines.omnibus.items()
     ]
     return comparison_records(pd.DataFrame(rows))
+
+
+def ranking_records(ranking: pd.DataFrame | None) -> list[Record]:
+    """Rows of ``ranking.csv``: where each relaxivity stands among published ones, and in words."""
+    rows = [] if ranking is None else ranking.to_dict("records")
+    return [{str(key): plain(value) for key, value in row.items()} | {"flags": []} for row in rows]

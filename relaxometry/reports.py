@@ -13,6 +13,7 @@ from .pdfpage import pdf_page
 from .whole import whole_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from .agents import RelaxivityTable
@@ -62,9 +63,11 @@ def report(
 def _write(result: StudyResult, folder: Path, look: plots.Look | None) -> None:
     figures = _figures(result, look)
     drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
-    (folder / "index.html").write_text(page(result, drawn), encoding="utf-8", newline="\n")
+    ranking = result.ranking
+    text = page(result, drawn, ranking)
+    (folder / "index.html").write_text(text, encoding="utf-8", newline="\n")
     painted = {name: plots.as_png(figure) for name, figure in figures.items()}
-    (folder / "report.pdf").write_bytes(pdf_page(result, painted))
+    (folder / "report.pdf").write_bytes(pdf_page(result, painted, ranking))
     for name, content in results.files(result).items():
         (folder / name).write_bytes(content)
     if figures:
@@ -86,7 +89,11 @@ def _figures(result: StudyResult, look: plots.Look | None = None) -> dict[str, F
     figures: dict[str, Figure] = {}
     if result.relaxivity is not None:
         figures |= relaxivity_figures(
-            result.relaxivity, result.facts.concentration_of, result.facts.field_T, look
+            result.relaxivity,
+            result.facts.concentration_of,
+            result.facts.field_T,
+            look,
+            result.literature,
         )
     if result.tubes:
         shown = max(result.tubes)  # T2 where there is one: no tube is dark in all of its echoes
@@ -110,6 +117,7 @@ def relaxivity_figures(
     concentration_of: str = "",
     field_T: float | None = None,
     look: plots.Look | None = None,
+    literature: pd.DataFrame | None = None,
 ) -> dict[str, Figure]:
     """Figures of a table of relaxivities by name.
 
@@ -124,7 +132,11 @@ def relaxivity_figures(
     both = [fits for fits in table.lines.values() if {"r1", "r2"} <= set(fits)]
     if any(fits["r1"].r.value > 0 and fits["r2"].r.value > 0 for fits in both):
         figures["relaxivity_map"] = plots.relaxivity_map(
-            table, field_T=field_T, ion=concentration_of or None, look=look
+            table,
+            literature=literature,
+            field_T=field_T,
+            ion=concentration_of or None,
+            look=look,
         )
     return figures
 

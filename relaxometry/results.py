@@ -17,7 +17,7 @@ from .columns import CONTEXT
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
 from .records import Record, as_csv, as_json, paired, plain
-from .relaxivityrecords import relaxivity_document, relaxivity_tables
+from .relaxivityrecords import ranking_records, relaxivity_document, relaxivity_tables
 from .series import SWEEPABLE
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
@@ -40,6 +40,7 @@ def files(result: StudyResult) -> dict[str, bytes]:
     tables = {
         "tubes.csv": tube_records(result.tube_table, result.relaxivity),
         **{f"{name}.csv": rows for name, rows in relaxivity_tables(result.relaxivity).items()},
+        "ranking.csv": ranking_records(result.ranking),
         "contrast.csv": contrast_records(result.contrasts),
         "reference.csv": [] if result.reference is None else reference_records(result.reference),
     }
@@ -57,6 +58,7 @@ def document(result: StudyResult) -> Record:
         "series": [_series(quantity, maps) for quantity, maps in result.maps.items()],
         "tubes": tube_records(result.tube_table, result.relaxivity),
         **relaxivity_document(lines),
+        "ranking": [paired(one) for one in ranking_records(result.ranking)],
         "contrast": contrast_records(result.contrasts),
         "reference": None if result.reference is None else _reference(result.reference),
         "warnings": list(result.warnings),

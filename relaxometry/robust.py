@@ -42,9 +42,11 @@ class Mixture(NamedTuple):
 
         own = self.centre + self.width * stdtrit(self.dof, p)  # of each part: it lies among them
         low, high = float(own.min()), float(own.max())
-        if not high > low:
-            return low
         tight = 1e-12 * max(abs(low), abs(high))
+        if high - low <= tight:
+            return (low + high) / 2
+        # Rounding may leave the ends a hair short of what lies between them.
+        low, high = low - tight, high + tight
         return float(brentq(lambda value: self.below(value) - p, low, high, xtol=tight))
 
 

@@ -26,6 +26,7 @@ from .jupyter import Shown
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
+from .ranking import rank
 from .reference import (
     ARRAYS,
     read_reference,
@@ -84,10 +85,11 @@ class StudyResult(Shown):
         Quality checks that failed: what was asked for and could not be determined.
     reference : ReferenceComparison or None
         Measured times against reference values, where the study names some.
-    literature : Path or None
-        A table of published relaxivities of one's own, to compare with.
-    before : str
-        The condition before the stimulus, where one was named.
+    literature : DataFrame or None
+        Published relaxivities to compare with, as of :func:`relaxometry.reference.literature`;
+        None: those that come with the package.
+    ranking : DataFrame or None
+        Where each agent stands among them, as of :func:`relaxometry.rank`.
     """
 
     facts: StudyFacts
@@ -101,8 +103,14 @@ class StudyResult(Shown):
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
     reference: ReferenceComparison | None = None
-    literature: Path | None = None
-    before: str = ""
+    literature: pd.DataFrame | None = None
+
+    @property
+    def ranking(self) -> pd.DataFrame | None:
+        if self.relaxivity is None:
+            return None
+        facts = self.facts
+        return rank(self.relaxivity, facts.field_T, facts.concentration_of or None, self.literature)
 
     def __repr__(self) -> str:
         parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]

@@ -14,6 +14,7 @@ from .columns import AMOUNTS, TABLE, check_columns
 from .csvtable import check_required, read_csv
 from .errors import InputError
 from .linemethod import Method
+from .literature import literature as published_with
 from .rates import REQUIRED
 from .remarks import not_stated, undetermined
 from .settings import StudyFacts
@@ -65,21 +66,19 @@ def analyse_table(
         Naming the file and the column.
     """
     path = None if isinstance(table, pd.DataFrame) else Path(table)
-    literature = None if literature is None else Path(literature)
-    if literature is not None and not literature.is_file():
-        raise InputError("no such file", path=literature, expected="a CSV table")
+    published = None if literature is None else published_with(literature)
     try:
         read, notes = (table, ()) if isinstance(table, pd.DataFrame) else _read(Path(table))
         facts = facts or StudyFacts()
         read = _with_options(read, facts, stock_sd_percent)
         facts, by_row = facts_of(read, facts)
-        lines = relaxivity(read, method, keep_flagged=keep_flagged)
         _check_condition(read, before)
+        lines = relaxivity(read, method, keep_flagged=keep_flagged, before=before)
     except InputError as error:
         raise (error if error.path or path is None else error.at(path)) from None
     inputs = [] if path is None else [hashed(path, path.parent)]
     if literature is not None:
-        inputs.append(hashed(literature, literature.parent))
+        inputs.append(hashed(Path(literature), Path(literature).parent))
     unsaid = not_stated(facts, by_row)
     return StudyResult(
         facts=facts,
@@ -92,8 +91,7 @@ def analyse_table(
         inputs=tuple(inputs),
         warnings=tuple(w for w in (*notes, *lines.warnings, unsaid) if w),
         failures=undetermined(lines),
-        literature=literature,
-        before=before,
+        literature=published,
     )
 
 

@@ -27,7 +27,7 @@ FLOORS = (
     "circles numerals",
     "stack",
     "series regression rates usable literature",
-    "points replicates stated models images contrast reference bias moved ratio",
+    "points groups replicates stated models images contrast reference bias moved ratio",
     "alignment agentrow comparison",
     "tubes switching linereport",
     "finding",

@@ -231,4 +231,6 @@ class TestTable:
         (row,) = result.switches.to_dict("records")
         assert (row["class_before"], row["class_after"]) == (T2, T1)
         assert row["switch"] == "T2→T1 switchable"
-        assert list(result.switches_from("pH 5.5")["switch"]) == ["T1→T2 switchable"]
+        assert list(rx.relaxivity(table, before="pH 5.5").switches["switch"]) == [
+            "T1→T2 switchable"
+        ]

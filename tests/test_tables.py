@@ -578,10 +578,14 @@ class TestCommand:
         assert not out.exists()
 
     def test_what_was_given_is_handed_on(self, saved):
-        own = saved("agent,ion,r1_per_mM_per_s,r2_per_mM_per_s", name="own.csv")
+        own = saved(
+            "agent,ion,field_T,r1_per_mM_per_s,r2_per_mM_per_s,source\nX,Fe,7,4,90,ours",
+            name="own.csv",
+        )
         made = pd.concat([frame(condition="pH 7.4"), frame(condition="pH 5")])
         result = rx.analyse_table(made, before="pH 7.4", literature=own, stock_sd_percent=3)
-        assert (result.before, result.literature) == ("pH 7.4", own)
+        assert result.relaxivity.before == "pH 7.4"
+        assert result.literature["agent"].iloc[-1] == "X"
         assert [one.path for one in result.inputs] == ["own.csv"]
         with pytest.raises(rx.InputError, match=r"no 'ph 7\.4', there are: pH 7\.4, pH 5"):
             rx.analyse_table(made, before="ph 7.4")
