@@ -13,6 +13,7 @@ from .usable import LeftOut
 
 # Borders of r2/r1 between T1 agent, dual-mode and T2 agent (science: 5 and 8 in the reviews).
 T1_BELOW, T2_ABOVE = 5.0, 8.0
+CLASSES = ("T1 agent", "dual-mode", "T2 agent")
 
 
 def classify(ratio: float, ci95: tuple[float, float]) -> str:
@@ -21,7 +22,6 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
     Where the interval reaches over a border it may be more than one. Borders 5 and 8 as in the
     reviews (Yang et al., Small 2023; Li et al., Chem Biomed Imaging 2023).
     """
-    names = ("T1 agent", "dual-mode", "T2 agent")
     if not math.isfinite(ratio) or ratio <= 0:
         return "not determined"
 
@@ -29,9 +29,9 @@ def classify(ratio: float, ci95: tuple[float, float]) -> str:
         return 0 if value < T1_BELOW else 1 if value <= T2_ABOVE else 2
 
     if any(math.isnan(v) for v in ci95):
-        return f"{names[side(ratio)]}, interval unknown"
+        return f"{CLASSES[side(ratio)]}, interval unknown"
     low, high = (side(v) for v in ci95)
-    return " or ".join(names[low : high + 1])
+    return " or ".join(CLASSES[low : high + 1])
 
 
 def agent_row(
@@ -49,7 +49,7 @@ def agent_row(
     }
     flags: list[str] = []
     for symbol, fit in fits.items():
-        row |= _numbers(fit, symbol)
+        row |= line_numbers(fit, symbol)
         flags += [f"{symbol}: {flag}" for flag in fit.flags]
         flags += [
             f"{symbol}: without tube {one.tube} ({', '.join(one.codes)})"
@@ -83,7 +83,7 @@ RATIO_KEYS = (
 
 def line_keys(symbol: str) -> tuple[str, ...]:
     """Columns that an agent's row has for a line, in order."""
-    rate, unit = symbol.upper(), QUANTITIES[symbol].key
+    rate, unit = symbol.upper(), QUANTITIES["r1"].key  # that of r2 too
     return (
         f"{symbol}_{unit}",
         f"{symbol}_stderr_{unit}",
@@ -106,7 +106,8 @@ def line_keys(symbol: str) -> tuple[str, ...]:
     )
 
 
-def _numbers(fit: Relaxivity, symbol: str) -> dict[str, Any]:
+def line_numbers(fit: Relaxivity, symbol: str) -> dict[str, Any]:
+    """What an agent's row has of a line."""
     return dict(
         zip(
             line_keys(symbol),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .agentrow import T1_BELOW, T2_ABOVE, agent_row, classify
+from .comparison import Comparison, comparison_table, letters_of, omnibus
 from .errors import InputError
 from .linemethod import BOTH_AXES, FEWEST_ROBUST, METHODS, Method
 from .rates import points_of
 from .ratio import Ratio, ratio
 from .regression import Relaxivity, no_line, relaxivity_fit
+from .replicates import doubts, replicate_summary, replicate_table
+from .switching import switches
 from .units import RELAXIVITY_OF
 from .usable import LeftOut, by_the_sheet, kept_anyway, left_out_of, usable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .settings import StudyFacts
 
 __all__ = [
     "METHODS",
@@ -41,7 +47,7 @@ SCATTER = 5.0
 BLANKS = ("", "blank", "control")
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RelaxivityTable:
     """One row per agent (and condition): r1, r2, r2/r1, class, with errors.
 
@@ -55,12 +61,56 @@ class RelaxivityTable:
         What was left out of the lines, and why.
     left_out : tuple of LeftOut
         The points that were, by the sheet, by a flag, or because they were not determined.
+    replicates, replicate_summary : DataFrame
+        A line per replicate, and what they say together; empty where nothing was replicated.
+    comparisons : DataFrame
+        Every pair of agents and conditions.
+    letters : mapping of {"r1", "r2"} to {(agent, condition): str}
+        Compact letters: two that share one do not differ.
+    omnibus : mapping of {"r1", "r2"} to Comparison
+        Whether all slopes are equal.
+    switches : DataFrame
+        Agents in two or more conditions, before and after.
     """
 
     table: pd.DataFrame
     lines: Mapping[tuple[str, str], Mapping[str, Relaxivity]]
     warnings: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    @cached_property
+    def replicates(self) -> pd.DataFrame:
+        return replicate_table(self.lines)
+
+    @cached_property
+    def replicate_summary(self) -> pd.DataFrame:
+        return replicate_summary(self.lines)
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        return comparison_table(self.lines)
+
+    @cached_property
+    def letters(self) -> Mapping[str, Mapping[tuple[str, str], str]]:
+        return letters_of(self.lines, self.comparisons)
+
+    @cached_property
+    def omnibus(self) -> Mapping[str, Comparison]:
+        return omnibus(self.lines)
+
+    @cached_property
+    def switches(self) -> pd.DataFrame:
+        return self.switches_from()
+
+    def switches_from(self, before: str | None = None) -> pd.DataFrame:
+        """Switches with the condition that is before the stimulus, if it is not each first."""
+        keys = list(self.lines)
+        settings = {
+            key: tuple(str(row.get(name)) for name in ("field_T", "temperature_C", "medium"))
+            for key, row in zip(keys, self.table.to_dict("records"), strict=True)
+        }
+        classes = dict(zip(keys, self.table["class"], strict=True))
+        return switches(self.lines, classes, before, settings)
 
     @property
     def columns(self) -> pd.Index:
@@ -140,6 +190,25 @@ class RelaxivityTable:
             values = [f"{s} {lines[s].r.value:.4g} ± {lines[s].r.stderr:.2g}" for s in lines]
             rows.append(f"{name}: {', '.join(values)} mM⁻¹ s⁻¹, {row['class']}")
         return "Relaxivity: " + "; ".join(rows)
+
+    def report(self) -> str:
+        """All there is to say about the agents and their lines, to print."""
+        from .tablereport import table_report
+
+        return table_report(self)
+
+    def methods(self, facts: StudyFacts | None = None) -> str:
+        """A paragraph of methods with the numbers in it, ready to paste.
+
+        `facts` are field, temperature, medium and ion, where they are known.
+        """
+        from .tablereport import table_methods
+
+        return table_methods(self, facts)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A copy of the table, one row per agent and condition."""
+        return self.table.copy()
 
     def _repr_html_(self) -> str:
         return str(self.table.to_html(index=False, escape=True, float_format="{:.4g}".format))
@@ -221,7 +290,8 @@ def relaxivity(
             used, gone, told = usable(points[own | shared], rate, keep_flagged)
             line = fits[symbol] = _agent_line(used, rate, method, fixed.get(rate), name)
             kept += [f"{symbol}: with {text}" for text in kept_anyway(used, rate)]
-            warnings += [f"{name}: {text}" for text in (*told, *_doubts(line, used, rate, method))]
+            said = (*told, *_doubts(line, used, rate, method), *doubts(line))
+            warnings += [f"{name}: {text}" for text in said]
             left_out += [replace(one, agent=agent, condition=condition) for one in gone]
         lines[agent, condition] = fits
         rows.append(agent_row(agent, condition, fits, left_out, kept))

@@ -15,8 +15,11 @@ Array = NDArray[np.float64]
 
 #: A bend is told of below this probability, a point off the line below the other.
 CURVED, OFF_THE_LINE = 0.05, 0.01
-#: A point that gives more than this of what is known of the slope has it nearly to itself.
-ALONE = 0.9
+#: A point off the line is told of where the slope would change by more than this without it.
+MATTERS = 0.01
+#: A point of more leverage than this, and with more than half of the slope's variance, has the
+#: slope to itself. Leverage alone may be on R(0), as that of a blank.
+ALONE, HALF = 0.9, 0.5
 #: Squares of residuals below this part of those of the rates are rounding.
 ROUNDING = 1e-20
 
@@ -87,7 +90,9 @@ def diagnose(
         influence = -pull / r if r else np.full_like(c, np.nan)
     share = (X @ inverse)[:, -1] ** 2
     bend, bend_p = _curvature(c, R, root, R0, r, fixed, absolute)
-    off = _off(z, apart, dof, counted, ROUNDING * float((R * root) @ (R * root)))
+    # Stated errors are not doubted for a point that lies within them.
+    least = 1.0 if absolute else ROUNDING * float((R * root) @ (R * root))
+    off = _off(z, apart, dof, counted, least)
     counts = weight > 0
     return Diagnosis(
         leverage,
@@ -105,19 +110,22 @@ def remarks(found: Diagnosis, symbol: str, c: Array, tubes: tuple[object, ...]) 
     said = []
     if found.curvature_p < CURVED and np.isfinite(found.curvature):
         said.append(_bend_in_words(found, symbol))
-    worst = int(np.nanargmin(found.off)) if np.isfinite(found.off).any() else -1
-    if worst >= 0 and found.off[worst] < OFF_THE_LINE:
+    odd = np.flatnonzero((found.off < OFF_THE_LINE) & (np.abs(found.influence) > MATTERS))
+    worst = int(odd[np.argmin(found.off[odd])]) if odd.size else -1
+    if worst >= 0:
         change = 100 * found.influence[worst]
         said.append(
             f"{point_in_words(tubes, c, worst)} does not lie on the line through the others "
             f"(P = {found.off[worst]:.1g}): without it {symbol or 'r'} changes by {change:+.1f} %, "
             "method robust weighs that"
         )
-    alone = np.flatnonzero((found.share > ALONE) & (np.arange(c.size) != worst))
+    alone = np.flatnonzero(
+        (found.leverage > ALONE) & (found.share > HALF) & (np.arange(c.size) != worst)
+    )
     if alone.size and c.size > 3:
         said.append(
             f"the slope rests almost alone on {point_in_words(tubes, c, int(alone[0]))} "
-            f"({100 * found.share[alone[0]]:.0f} % of it): an error there is the slope's error"
+            f"(leverage {found.leverage[alone[0]]:.2f}): an error there is the slope's error"
         )
     return said
 
@@ -149,15 +157,15 @@ def _bend_in_words(found: Diagnosis, symbol: str) -> str:
     )
 
 
-def _off(z: Array, apart: Array, dof: int, counted: int, rounding: float) -> Array:
-    """Bonferroni probability of each externally studentised residual."""
+def _off(z: Array, apart: Array, dof: int, counted: int, least: float) -> Array:
+    """Bonferroni probability of each externally studentised residual, of at least this variance."""
     from scipy.special import stdtr
 
     if dof < 2:
         return np.full_like(z, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         without = (z @ z - z**2 / apart) / (dof - 1)
-        t = np.abs(z) / np.sqrt(np.maximum(without, rounding) * apart)
+        t = np.abs(z) / np.sqrt(np.maximum(without, least) * apart)
     p: Array = np.minimum(2 * stdtr(dof - 1, -t) * counted, 1.0)
     return p
 

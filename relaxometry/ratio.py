@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .estimate import Estimate
 from .jupyter import Shown
+from .linemethod import ABSOLUTE, BOTH_AXES
 from .regression import NORMAL95, Relaxivity, t95
+from .robust import averaged, theil_sen
 
 Array = NDArray[np.float64]
 
@@ -80,45 +84,26 @@ def ratio(numerator: Relaxivity, denominator: Relaxivity) -> Ratio:
 
     Notes
     -----
-    What the two lines share: the stated error of a tube's concentration moves both its rates, which
-    gives r1·r2·σ_c² to the covariance of that tube's points; of scatter that no error explains,
-    the part that goes together in both lines is taken from their residuals. Where both are
-    ordinary lines through the same tubes, Fieller's interval is then the set of ratios ρ for which
-    the slope of R2 − ρ·R1 is 0 by Student's t, which is exact.
+    The interval is the set of ratios ρ for which the slope of R2 − ρ·R1 could be 0 (Fieller). Its
+    error is judged from what the two lines leave of R2 − ρ·R1 in each tube: a tube that holds more
+    than stated has both rates too high, and that cancels. Through the same tubes and by ordinary
+    lines this is exact. The covariance is the one that follows. Robust lines are drawn through
+    R2 − ρ·R1 itself.
     """
     n, d = numerator.slope, denominator.slope
     value = n.value / d.value if d.value else math.nan
-    shared = _shared(numerator, denominator) if math.isfinite(value) else (0.0, 0.0)
-    parts = np.array([n.stderr**2, (value * d.stderr) ** 2])
-    cross = -2 * value * np.array(shared)  # known, from scatter
-    known = np.array([numerator.known, denominator.known])
-    total = float(parts.sum() + cross.sum())
-    covariance = float(sum(shared))
-    if not math.isfinite(total):
+    if not math.isfinite(value * n.stderr * d.stderr):
         unknown = (math.nan, math.nan)
-        return Ratio(
-            value, math.nan, covariance, math.nan, unknown, unknown, numerator, denominator
-        )
-    sure = max(float((known * parts).sum() + cross[0]), 0.0)
-    unsure = max(float(((1 - known) * parts).sum() + cross[1]), 0.0)
-    k = NORMAL95
-    if sure + unsure > 0:
-        t = t95(_dof(numerator, denominator, (1 - known) * parts, shared[1] != 0))
-        k = math.sqrt((NORMAL95**2 * sure + (t**2 * unsure if unsure else 0.0)) / (sure + unsure))
-    # Lines with intervals of their own (robust ones) say how far they reach.
-    own = [one.k95 for one in (numerator, denominator) if one.method in ("robust", "theil-sen")]
-    k = max([k, *own]) if own else k
-    stderr = math.sqrt(max(total, 0.0)) / abs(d.value)
-    return Ratio(
-        value,
-        stderr,
-        covariance,
-        k,
-        (value - k * stderr, value + k * stderr),
-        fieller(n, d, k, covariance),
-        numerator,
-        denominator,
-    )
+        return Ratio(value, math.nan, 0.0, math.nan, unknown, unknown, numerator, denominator)
+    variance, k = _difference(numerator, denominator, value)
+    apart = n.stderr**2 + (value * d.stderr) ** 2
+    limit = n.stderr * d.stderr
+    covariance = (apart - variance) / (2 * value) if value else 0.0
+    covariance = min(max(covariance, -limit), limit)
+    stderr = math.sqrt(max(apart - 2 * value * covariance, 0.0)) / abs(d.value)
+    interval = _where_flat(_criterion(numerator, denominator), value, stderr)
+    delta = (value - k * stderr, value + k * stderr)
+    return Ratio(value, stderr, covariance, k, delta, interval, numerator, denominator)
 
 
 def fieller(
@@ -161,35 +146,164 @@ def fieller(
     return (ends[1], math.inf) if n * d > 0 else (-math.inf, ends[0])
 
 
-def _shared(one: Relaxivity, other: Relaxivity) -> tuple[float, float]:
-    """Covariance of two slopes through common tubes: from stated errors, and from scatter."""
+#: Methods whose lines have intervals of their own, not by a standard error.
+_OF_THEIR_OWN = ("robust", "theil-sen")
+#: Each step of the search for an end of an interval over the one before.
+_LONGER = 1.25
+
+
+def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, float]:
+    """Variance of the slope of R2 − ρ·R1, and the coverage factor of its interval."""
     mine, theirs = _common(one, other)
-    if mine.size == 0:
-        return 0.0, 0.0
-    a, b = one.pull[mine], other.pull[theirs]
-    stated = 0.0
-    if one.method in ("odr", "york") and other.method in ("odr", "york"):
-        c_sd = one.concentration_sd[mine]
-        stated = float(one.r.value * other.r.value * (a * b * c_sd**2).sum())
-    unsure = math.sqrt((1 - one.known) * (1 - other.known))
-    dof = mine.size - one.parameters
-    if not unsure or dof < 1:
-        return stated, 0.0
-    weights = np.sqrt(one.weight[mine] * other.weight[theirs])
-    z1 = one.residual[mine] * np.sqrt(one.weight[mine])
-    z2 = other.residual[theirs] * np.sqrt(other.weight[theirs])
-    both = math.sqrt(float(z1 @ z1) * float(z2 @ z2))
-    if not both or not (weights > 0).any():
-        return stated, 0.0
-    together = float(z1 @ z2) / both
-    used = weights > 0
-    alike = float((a[used] * b[used] / weights[used]).sum())
-    alone = math.sqrt(
-        float((a[used] ** 2 / one.weight[mine][used]).sum())
-        * float((b[used] ** 2 / other.weight[theirs][used]).sum())
-    )
-    size = one.slope.stderr * other.slope.stderr
-    return stated, together * alike / alone * size * unsure
+    apart = one.slope.stderr**2 + (rho * other.slope.stderr) ** 2
+    if mine.size <= max(
+        one.parameters, other.parameters
+    ):  # not the same tubes: two estimates that know nothing of each other
+        parts = np.array([one.slope.stderr**2, (rho * other.slope.stderr) ** 2])
+        sure = np.array([one.known, other.known])
+        dofs = np.array([one.dof, other.dof])
+        return apart, _coverage(float(parts @ sure), parts * (1 - sure), dofs)
+    absolute = one.method in ABSOLUTE and other.method in ABSOLUTE
+    error = _rate_variance(one)[mine] + rho**2 * _rate_variance(other)[theirs]
+    stated = float(one.pull**2 @ _rate_variance(one))
+    stated += rho**2 * float(other.pull**2 @ _rate_variance(other))
+    if absolute:
+        stated += _from_concentrations(one, other, mine, theirs, rho)
+    chi2, dof = _scatter(one, other, mine, theirs, rho, error)
+    if dof < 1:
+        return stated, NORMAL95 if absolute else math.nan
+    found = chi2 / dof
+    scale = max(found, 1.0) if absolute else found
+    known = 1 / scale if absolute else 0.0
+    k = _coverage(known, np.array([1 - known]), np.array([dof]))
+    return scale * stated, k
+
+
+def _scatter(
+    one: Relaxivity,
+    other: Relaxivity,
+    mine: NDArray[np.intp],
+    theirs: NDArray[np.intp],
+    rho: float,
+    variance: Array,
+) -> tuple[float, int]:
+    """χ² of the line through R2 − ρ·R1 of common tubes, and its degrees of freedom.
+
+    From this difference the concentrations cancel. Where they have errors its best line is not the
+    one that was drawn; what lies between the two is then no scatter, and one degree less is left.
+    """
+    used = variance > 0
+    sigma = np.sqrt(variance[used])
+    c, R = one.concentration[mine], one.rate[mine] - rho * other.rate[theirs]
+    columns = [c] if one.fixed and other.fixed else [np.ones_like(c), c]
+    if one.method in BOTH_AXES:
+        columns.append(one.pull[mine] * variance)
+    if one.fixed and other.fixed:
+        R = R - (one.R0.value - rho * other.R0.value)
+    # In units of their own size, so that the rank can be told.
+    X = np.stack([column[used] / sigma for column in columns], axis=1)
+    X /= np.sqrt((X**2).sum(axis=0))
+    coefficients, _, rank, _ = np.linalg.lstsq(X, R[used] / sigma, rcond=1e-9)
+    left = R[used] / sigma - X @ coefficients
+    return float(left @ left), int(used.sum() - rank)
+
+
+def _coverage(known: float, scatter: Array, dof: NDArray[Any]) -> float:
+    """Coverage factor of a variance with a known part and parts estimated from scatter."""
+    unsure = float(scatter.sum())
+    if not unsure > 0:
+        return NORMAL95
+    # Of several parts the degrees of freedom are those of Welch and Satterthwaite.
+    t = t95(unsure**2 / float((scatter**2 / np.maximum(dof, 1)).sum()))
+    return math.sqrt((NORMAL95**2 * known + t**2 * unsure) / (known + unsure))
+
+
+def _rate_variance(line: Relaxivity) -> Array:
+    """Variance of each point along the rate, without what its concentration adds."""
+    if line.method in ABSOLUTE:
+        variance: Array = line.sigma**2
+        return variance
+    with np.errstate(divide="ignore"):
+        return np.where(line.weight > 0, 1 / line.weight, 0.0)
+
+
+def _from_concentrations(
+    one: Relaxivity,
+    other: Relaxivity,
+    mine: NDArray[np.intp],
+    theirs: NDArray[np.intp],
+    rho: float,
+) -> float:
+    """What stated errors of concentrations leave in R2 − ρ·R1: little where tubes are common."""
+    # Of each tube of either line: how far its concentration moves the difference of the slopes.
+    alone = one.r.value * one.pull * np.nan_to_num(one.concentration_sd)
+    others = rho * other.r.value * other.pull * np.nan_to_num(other.concentration_sd)
+    both = alone[mine] - others[theirs]
+    single = np.delete(alone, mine) @ np.delete(alone, mine)
+    return float(both @ both + single + np.delete(others, theirs) @ np.delete(others, theirs))
+
+
+def _criterion(one: Relaxivity, other: Relaxivity) -> Callable[[float], float]:
+    """What is below 0 for ratios ρ with which the slope of R2 − ρ·R1 could be 0."""
+    mine, theirs = _common(one, other)
+    own = one.method in _OF_THEIR_OWN and one.method == other.method
+    if own and mine.size == max(one.n, other.n):
+        c, R2, R1 = one.concentration[mine], one.rate[mine], other.rate[theirs]
+        sigma = one.sigma[mine] if np.isfinite(one.sigma).all() else np.ones_like(c)
+
+        def beyond(rho: float) -> float:
+            R = R2 - rho * R1
+            if one.fixed:
+                R = R - (one.R0.value - rho * other.R0.value)
+            if one.method == "robust":
+                below = averaged(c, R, sigma, 0.0 if one.fixed else None).slope.below(0.0)
+                return 0.025 - min(below, 1 - below)
+            low, high = theil_sen(c, R)[1]
+            return max(low, -high)
+
+        return beyond
+
+    def unlikely(rho: float) -> float:
+        variance, k = _difference(one, other, rho)
+        off = abs(one.r.value - rho * other.r.value)
+        return float(off - k * math.sqrt(variance))
+
+    return unlikely
+
+
+def _where_flat(
+    beyond: Callable[[float], float], value: float, stderr: float
+) -> tuple[float, float]:
+    """The ends of the ratios for which a criterion is below 0, infinite where there is no end.
+
+    Looked for along the angle arctan(ρ/ρ̂), on which all ratios have room.
+    """
+    from scipy.optimize import brentq, minimize_scalar
+
+    if not stderr > 1e-12 * abs(value):
+        return value, value
+    if beyond(value) > 0:  # a robust line through R2 − ρ·R1 need not agree to the last digit
+        reach = (value - 3 * stderr, value + 3 * stderr)
+        value = float(minimize_scalar(beyond, bounds=reach, method="bounded").x)
+        if beyond(value) > 0:
+            return math.nan, math.nan
+    scale = abs(value)
+
+    def at(angle: float) -> float:
+        return beyond(scale * math.tan(angle))
+
+    ends = []
+    start = math.atan(value / scale)
+    for side in (-1.0, 1.0):
+        inside, end = start, math.copysign(math.inf, side)
+        step = side * min(stderr / (2 * scale), 0.1)
+        while abs(inside + step) < math.pi / 2:
+            if at(inside + step) > 0:
+                end = scale * math.tan(float(brentq(at, inside, inside + step, xtol=1e-12)))
+                break
+            inside, step = inside + step, _LONGER * step
+        ends.append(end)
+    return ends[0], ends[1]
 
 
 def _common(one: Relaxivity, other: Relaxivity) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -205,11 +319,3 @@ def _common(one: Relaxivity, other: Relaxivity) -> tuple[NDArray[np.intp], NDArr
         pairs = []
     found = np.array(pairs, dtype=np.intp).reshape(-1, 2)
     return found[:, 0], found[:, 1]
-
-
-def _dof(one: Relaxivity, other: Relaxivity, parts: Array, paired: bool) -> float:
-    """Degrees of freedom of the scatter: shared where paired, else by Welch and Satterthwaite."""
-    counts = np.array([one.dof, other.dof], dtype=float)
-    if paired or not parts.sum() > 0:
-        return float(counts.min())
-    return float(parts.sum() ** 2 / (parts**2 / counts).sum())

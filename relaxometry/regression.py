@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,9 @@ from .diagnosis import Diagnosis, diagnose, point_in_words, remarks
 from .estimate import Estimate
 from .jupyter import Shown
 from .linemethod import ABSOLUTE, BOTH_AXES, Method, batches_of, check, chosen, names_of, numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 NORMAL95 = 1.959963984540054
@@ -224,6 +227,24 @@ class Relaxivity(Shown):
             f"n = {self.n}, {self.method}, R² = {self.rsquared:.4f}"
         )
 
+    def report(self) -> str:
+        """All there is to say about the line, to print: see :func:`linereport.line_report`."""
+        from .linereport import line_report
+
+        return line_report(self)
+
+    def methods(self, ion: str = "") -> str:
+        """A sentence of methods with the numbers in it; `ion` is what the concentration counts."""
+        from .linereport import line_methods
+
+        return line_methods(self, ion)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """The numbers of the line as one row, with the columns of ``relaxivity.csv``."""
+        from .linereport import line_frame
+
+        return line_frame(self)
+
 
 def t95(dof: float) -> float:
     """Student's t for a 95 % interval; NaN without a degree of freedom."""
@@ -306,14 +327,13 @@ def relaxivity_fit(
 
     parameters = 2 if intercept is None else 1
     dof, flags = c.size - parameters, []
-    wrong, own = np.zeros_like(c), None
-    if method in ("robust", "theil-sen"):
-        found = (
-            robust.averaged(c, R, np.ones_like(c) if sigma is None else sigma, intercept)
-            if method == "robust"
-            else robust.theil_sen(c, R)
-        )
+    wrong = np.zeros_like(c)
+    own: tuple[float, float] | None = None
+    if method == "robust":
+        found = robust.averaged(c, R, np.ones_like(c) if sigma is None else sigma, intercept)
         line, own, wrong = found.line, found.ci95, found.wrong
+    elif method == "theil-sen":
+        line, own = robust.theil_sen(c, R)
     elif method == "odr" and sigma is not None and c_sd is not None:
         line = straight.odr(c, R, c_sd, sigma, intercept)
     elif method == "york" and sigma is not None and c_sd is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from . import plots, results
 from .bids import write_maps
 from .page import page
+from .pdfpage import pdf_page
 from .whole import whole_folder
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ def report(
 ) -> Path:
     """Write the report of a study, the same to the byte for the same result.
 
-    ``index.html`` (self-contained), ``results.json``, ``tubes.csv``, ``relaxivity.csv``,
-    ``contrast.csv``, ``reference.csv``, ``figures/*.svg``, ``*.pdf`` and ``*.png``,
-    ``derivatives/relaxometry`` (BIDS maps and labels); what a study has no data for is left out.
+    ``index.html`` (self-contained), ``report.pdf`` (for paper), ``results.json``, ``tubes.csv``,
+    ``relaxivity.csv``, ``contrast.csv``, ``reference.csv``, ``figures/*.svg``, ``*.pdf``
+    and ``*.png``, ``derivatives/relaxometry`` (BIDS maps and labels); what a study has no data for
+    is left out.
 
     Parameters
     ----------
@@ -61,14 +63,16 @@ def _write(result: StudyResult, folder: Path, look: plots.Look | None) -> None:
     figures = _figures(result, look)
     drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
     (folder / "index.html").write_text(page(result, drawn), encoding="utf-8", newline="\n")
+    painted = {name: plots.as_png(figure) for name, figure in figures.items()}
+    (folder / "report.pdf").write_bytes(pdf_page(result, painted))
     for name, content in results.files(result).items():
         (folder / name).write_bytes(content)
     if figures:
         (folder / "figures").mkdir()
-    for name, figure in figures.items():
+    for name in figures:
         (folder / "figures" / f"{name}.svg").write_bytes(drawn[name])
-        (folder / "figures" / f"{name}.pdf").write_bytes(plots.as_pdf(figure))
-        (folder / "figures" / f"{name}.png").write_bytes(plots.as_png(figure))
+        (folder / "figures" / f"{name}.png").write_bytes(painted[name])
+        (folder / "figures" / f"{name}.pdf").write_bytes(plots.as_pdf(figures[name]))
     # The data set holds one label map: where the grids of T1 and T2 differ, that of T2.
     for quantity in sorted(result.maps):
         labels = result.tubes[quantity].labels if quantity in result.tubes else None

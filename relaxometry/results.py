@@ -5,21 +5,18 @@ What is not known is ``null`` in JSON and an empty cell in CSV, with the reason 
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from . import __version__
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
+from .records import Record, as_csv, as_json, paired, plain
+from .relaxivityrecords import relaxivity_document, relaxivity_tables
 from .series import SWEEPABLE
 from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 
@@ -30,12 +27,8 @@ if TYPE_CHECKING:
     from .settings import StudyFacts
     from .study import StudyResult
 
-Record = dict[str, Any]
-
 SCHEMA_VERSION = 1
 LIBRARIES = ("numpy", "scipy", "pandas", "pydicom", "nibabel", "matplotlib")
-# A spreadsheet takes a cell that begins like this for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # Statuses that explain why nothing of a quantity is known.
 _FAILED = {s.name.lower() for s in Status} - {"ok", "at_edge"}
 
@@ -45,9 +38,7 @@ def files(result: StudyResult) -> dict[str, bytes]:
     found = {"results.json": as_json(document(result))}
     tables = {
         "tubes.csv": tube_records(result.tube_table, result.relaxivity),
-        "relaxivity.csv": []
-        if result.relaxivity is None
-        else relaxivity_records(result.relaxivity.table),
+        **{f"{name}.csv": rows for name, rows in relaxivity_tables(result.relaxivity).items()},
         "contrast.csv": contrast_records(result.contrasts),
         "reference.csv": [] if result.reference is None else reference_records(result.reference),
     }
@@ -64,9 +55,7 @@ def document(result: StudyResult) -> Record:
         "study": _study(result.facts),
         "series": [_series(quantity, maps) for quantity, maps in result.maps.items()],
         "tubes": tube_records(result.tube_table, result.relaxivity),
-        "relaxivity": []
-        if lines is None
-        else [_paired(r) for r in relaxivity_records(lines.table)],
+        **relaxivity_document(lines),
         "contrast": contrast_records(result.contrasts),
         "reference": None if result.reference is None else _reference(result.reference),
         "warnings": list(result.warnings),
@@ -94,7 +83,7 @@ def tube_records(table: pd.DataFrame, lines: RelaxivityTable | None = None) -> l
         measured += [f"{time}_rsquared", f"{time}_n_voxels", f"{time}_n_fitted"]
     records = []
     for row in table.to_dict("records"):
-        record = {key: _plain(row.get(key)) for key in [*first, *measured]}
+        record = {key: plain(row.get(key)) for key in [*first, *measured]}
         record["flags"] = _tube_flags(record, [*numbers, *measured], str(row["flags"]).split())
         gone = {one.symbol for one in left_out if one.tube == row["tube"]}
         record["left_out_of"] = sorted(gone)
@@ -122,54 +111,15 @@ def _tube_flags(record: Record, numbers: Iterable[str], codes: list[str]) -> lis
     return list(dict.fromkeys(flags))
 
 
-def relaxivity_records(table: pd.DataFrame) -> list[Record]:
-    """Rows of ``relaxivity.csv``; r1 and r2 are always there, null where they were not measured."""
-    keys: list[str] = []
-    for rate, symbol in RELAXIVITY_OF.items():
-        unit = QUANTITIES[symbol].key
-        keys += [f"{symbol}_{unit}", f"{symbol}_stderr_{unit}"]
-        keys += [f"{symbol}_ci95_low_{unit}", f"{symbol}_ci95_high_{unit}"]
-        keys += [f"{rate}_0_per_s", f"{rate}_0_stderr_per_s"]
-        keys += [f"{symbol}_rsquared", f"{symbol}_chi2_reduced", f"{symbol}_n_points"]
-    keys += ["r2_r1", "r2_r1_ci95_low", "r2_r1_ci95_high"]
-    records = []
-    for row in table.to_dict("records"):
-        first = ("agent", "condition", "n_points", "method")
-        record = {key: _plain(row.get(key)) for key in (*first, *keys, "class")}
-        stated = [flag for flag in str(row["flags"]).split("; ") if flag]
-        record["flags"] = stated + _relaxivity_reasons(record, keys)
-        records.append(record)
-    return records
-
-
-def _relaxivity_reasons(record: Record, keys: Iterable[str]) -> list[str]:
-    missing = [s for s in RELAXIVITY_OF.values() if record[f"{s}_n_points"] is None]
-    reasons = [f"{symbol}: {TIME_OF[symbol.upper()]} was not measured" for symbol in missing]
-    for key in keys:
-        symbol = key.partition("_")[0].lower()
-        if record[key] is not None or (symbol in missing and not key.startswith("r2_r1")):
-            continue
-        if key == "r2_r1" and missing:
-            reasons.append("r2_r1: needs both r1 and r2")
-        elif key.endswith("chi2_reduced"):
-            reasons.append(f"{key}: the rates have no errors, or no degree of freedom is left")
-        elif not (key.startswith("r2_r1_") and record["r2_r1"] is None):
-            reasons.append(
-                f"{key.replace('_ci95_low', '_ci95').replace('_ci95_high', '_ci95')}: "
-                "not determined"
-            )
-    return list(dict.fromkeys(reasons))
-
-
 def contrast_records(contrasts: Sequence[Contrast]) -> list[Record]:
     """Rows of ``contrast.csv``."""
-    return [{key: _plain(value) for key, value in one.row().items()} for one in contrasts]
+    return [{key: plain(value) for key, value in one.row().items()} for one in contrasts]
 
 
 def reference_records(comparison: ReferenceComparison) -> list[Record]:
     """Rows of ``reference.csv``."""
     return [
-        {str(key): _plain(value) for key, value in row.items()}
+        {str(key): plain(value) for key, value in row.items()}
         for row in comparison.table.to_dict("records")
     ]
 
@@ -177,7 +127,7 @@ def reference_records(comparison: ReferenceComparison) -> list[Record]:
 def _reference(comparison: ReferenceComparison) -> Record:
     agreement = []
     for row in comparison.summary.to_dict("records"):
-        record = _paired({str(key): _plain(value) for key, value in row.items()})
+        record = paired({str(key): plain(value) for key, value in row.items()})
         few = record["mean_percent"] is None
         agreement.append(record | {"flags": ["fewer than three tubes"] if few else []})
     return {
@@ -189,11 +139,11 @@ def _reference(comparison: ReferenceComparison) -> Record:
 
 def _study(facts: StudyFacts) -> Record:
     record = {
-        "title": _plain(facts.title),
-        "field_T": _plain(facts.field_T),
-        "temperature_C": _plain(facts.temperature_C),
-        "medium": _plain(facts.medium),
-        "concentration_of": _plain(facts.concentration_of),
+        "title": plain(facts.title),
+        "field_T": plain(facts.field_T),
+        "temperature_C": plain(facts.temperature_C),
+        "medium": plain(facts.medium),
+        "concentration_of": plain(facts.concentration_of),
     }
     return record | {"flags": [f"{k}: not stated" for k, v in record.items() if v is None]}
 
@@ -220,14 +170,14 @@ def _series(quantity: str, maps: ParameterMaps) -> Record:
         "shape": list(series.grid),
         "source": series.provenance.source,
         "polarity": polarity,
-        "polarity_known_by": _plain(series.provenance.origin.get("signed", "")),
+        "polarity_known_by": plain(series.provenance.origin.get("signed", "")),
         "settings_known_by": {
             name: how
             for name, how in series.provenance.origin.items()
             if name in (*SWEEPABLE, "B1")
         },
-        "field_T": _plain(series.field_T),
-        "vendor": _plain(series.provenance.vendor),
+        "field_T": plain(series.field_T),
+        "vendor": plain(series.provenance.vendor),
         "voxel_size_mm": [round(v, 6) for v in voxel_size(series.affine)],
         "bounds_s": list(maps.bounds),
         "notes": list(maps.notes),
@@ -247,51 +197,3 @@ def _left_out(maps: ParameterMaps) -> list[Record]:
         k, sigma = choices.noise_floor
         found.append({"why": "noise_floor", "k": k, "sigma": sigma, "below": k * sigma})
     return [one | {"n_voxels": maps.left_out.get(str(one["why"]), 0)} for one in found]
-
-
-def _paired(record: Mapping[str, Any]) -> Record:
-    """A record of a CSV with the two ends of each interval as one list."""
-    paired: Record = {}
-    for key, value in record.items():
-        if "_ci95_low" in key:
-            ends = [value, record[key.replace("_low", "_high")]]
-            paired[key.replace("_low", "")] = None if ends == [None, None] else ends
-        elif "_ci95_high" not in key:
-            paired[key] = value
-    return paired
-
-
-def _plain(value: Any) -> Any:
-    """A value JSON knows; None for NaN, infinity, nothing and empty text."""
-    if value is None or value is pd.NA or (isinstance(value, str) and not value):
-        return None
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def as_json(record: Mapping[str, Any]) -> bytes:
-    """Strict JSON, readable by people, ending in a line break."""
-    return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def as_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
-    """Records as CSV: UTF-8, full precision, flags joined by "; ", text never a formula."""
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(record.get(key)) for key in columns] for record in records)
-    return stream.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        value = "; ".join(value)
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return repr(value)

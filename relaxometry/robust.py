@@ -21,6 +21,33 @@ WRONG = 0.1
 _MOST_WAYS = 4000  # sets of points thought wrong at a time
 
 
+class Mixture(NamedTuple):
+    """A mixture of Student's t: centre, width, degrees of freedom and weight of each part, (m,)."""
+
+    centre: Array
+    width: Array
+    dof: Array
+    weight: Array
+
+    def below(self, value: float) -> float:
+        """Probability below a value."""
+        from scipy.special import stdtr
+
+        return float(self.weight @ stdtr(self.dof, (value - self.centre) / self.width))
+
+    def quantile(self, p: float) -> float:
+        """The value with the probability `p` below it."""
+        from scipy.optimize import brentq
+        from scipy.special import stdtrit
+
+        own = self.centre + self.width * stdtrit(self.dof, p)  # of each part: it lies among them
+        low, high = float(own.min()), float(own.max())
+        if not high > low:
+            return low
+        tight = 1e-12 * max(abs(low), abs(high))
+        return float(brentq(lambda value: self.below(value) - p, low, high, xtol=tight))
+
+
 class RobustLine(NamedTuple):
     """A line, with a covariance that stands as it is, and its own 95 % interval.
 
@@ -29,15 +56,20 @@ class RobustLine(NamedTuple):
     line : Line
         Its covariance holds the scatter and the doubt about which points are wrong; its sigma is
         the estimated error of a point.
-    ci95 : (float, float)
-        Of the slope.
+    slope : Mixture
+        What is known of the slope.
     wrong : ndarray (n,)
         Probability of each point to be wrong.
     """
 
     line: Line
-    ci95: tuple[float, float]
+    slope: Mixture
     wrong: Array
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """95 % interval of the slope."""
+        return self.slope.quantile(0.025), self.slope.quantile(0.975)
 
 
 def averaged(x: Array, y: Array, sigma: Array, intercept: float | None = None) -> RobustLine:
@@ -79,13 +111,16 @@ def averaged(x: Array, y: Array, sigma: Array, intercept: float | None = None) -
     covariance = np.einsum("m,mij->ij", weight * variance, inverse)
     covariance = covariance + np.einsum("m,mi,mj->ij", weight, off, off)
     line = Line(
-        float(mean[0]), float(mean[1]), covariance, sigma * math.sqrt(float(weight @ variance))
+        float(mean[0]) if intercept is None else intercept,
+        float(mean[1]),
+        covariance,
+        sigma * math.sqrt(float(weight @ variance)),
     )
-    ci95 = _between(b, np.sqrt(variance * inverse[:, 1, 1]), dof, weight)
-    return RobustLine(line, ci95, weight @ ~keep)
+    slope = Mixture(b, np.sqrt(variance * inverse[:, 1, 1]), dof, weight)
+    return RobustLine(line, slope, np.clip(weight @ ~keep, 0.0, 1.0))
 
 
-def theil_sen(x: Array, y: Array) -> RobustLine:
+def theil_sen(x: Array, y: Array) -> tuple[Line, tuple[float, float]]:
     """The median of the slopes of all pairs of points, with an interval by their ranks.
 
     The interval is exact at the ranks that Kendall's distribution allows, and interpolated between
@@ -120,7 +155,7 @@ def theil_sen(x: Array, y: Array) -> RobustLine:
     )
     spread = float(np.median(np.abs(y - intercept - slope * x)) / 0.6744897501960817)
     line = Line(intercept, slope, error**2 * covariance, np.full_like(y, spread))
-    return RobustLine(line, (low, high), np.zeros_like(y))
+    return line, (low, high)
 
 
 def _ways(x: Array, p: int) -> NDArray[np.bool_]:
@@ -170,28 +205,6 @@ def _log_gamma(x: Array) -> Array:
 
     value: Array = gammaln(x)
     return value
-
-
-def _between(centre: Array, width: Array, dof: Array, weight: Array) -> tuple[float, float]:
-    """The 2.5 % and 97.5 % quantiles of a mixture of Student's t."""
-    from scipy.optimize import brentq
-    from scipy.special import stdtr, stdtrit
-
-    def quantile(p: float) -> float:
-        own = centre + width * stdtrit(dof, p)  # of each part: that of the mixture lies among them
-        low, high = float(own.min()), float(own.max())
-        if not high > low:
-            return low
-        return float(
-            brentq(
-                lambda b: float(weight @ stdtr(dof, (b - centre) / width)) - p,
-                low,
-                high,
-                xtol=1e-12 * max(abs(low), abs(high)),
-            )
-        )
-
-    return quantile(0.025), quantile(0.975)
 
 
 def _by_rank(slopes: Array, n: int) -> tuple[float, float]:

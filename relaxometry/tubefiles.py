@@ -11,7 +11,7 @@ from .errors import InputError
 from .geometry import voxel_size
 from .nifti import write_volume
 from .plots import as_png, as_svg
-from .results import as_csv
+from .records import as_csv
 from .series import Series
 from .settings import PHANTOMS, TubeSettings
 from .sheet import as_text, empty_sheet, read_sheet

@@ -66,7 +66,8 @@ def test_writes_all_of_it_and_nothing_else(written: Path) -> None:
     names = {p.relative_to(written).as_posix() for p in written.rglob("*") if p.is_file()}
     figures = ("relaxivity", "tubes", "T1_map", "T2_map", "T1_curves", "T2_curves", "contrast")
     figures += ("r1_bars", "r2_bars", "relaxivity_map")
-    expected = {"index.html", "results.json", "tubes.csv", "relaxivity.csv", "contrast.csv"}
+    expected = {"index.html", "report.pdf", "results.json", "points.csv", "comparisons.csv"}
+    expected |= {"tubes.csv", "relaxivity.csv", "contrast.csv"}
     expected |= {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "pdf", "png")}
     assert {n for n in names if not n.startswith("derivatives/")} == expected
     assert "derivatives/relaxometry/dataset_description.json" in names
@@ -138,8 +139,8 @@ def test_json_has_the_numbers_of_the_study(written: Path, result: StudyResult) -
 
 def test_csv_says_the_same_as_json(written: Path) -> None:
     found = strict(written / "results.json")
-    for table, name in (("tubes", "tubes"), ("relaxivity", "relaxivity"), ("contrast", "contrast")):
-        with (written / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+    for table in ("tubes", "relaxivity", "points", "comparisons", "contrast"):
+        with (written / f"{table}.csv").open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         for row, record in zip(rows, found[table], strict=True):
             flat = {}
@@ -262,6 +263,7 @@ def test_contrast_alone(tmp_path: Path) -> None:
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")}
     assert names == {
         "index.html",
+        "report.pdf",
         "results.json",
         "contrast.csv",
         "figures/contrast.svg",
