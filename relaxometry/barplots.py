@@ -84,7 +84,8 @@ def agent_bars(
     over: Mapping[Key, str] = {}
     if marks != "none" or pairs is not None:
         compared = table.comparisons if comparisons is None else comparisons
-        compared = compared[compared["symbol"] == symbol]
+        if not compared.empty:  # of one agent it has not even columns
+            compared = compared[compared["symbol"] == symbol]
         brackets = _brackets(compared, keys, pairs)
         asked = pairs is not None or marks == "stars"
         if not asked and (marks == "letters" or len(brackets) > _MOST_BRACKETS):

@@ -414,6 +414,20 @@ def test_what_is_not_determined_has_no_bar(few: RelaxivityTable) -> None:
     assert [text.get_text() for text in figure.axes[0].texts] == ["not\ndetermined"]
 
 
+def test_one_agent_alone_is_compared_with_nothing() -> None:
+    one = relaxivity(rows({"A": (2.0, 50.0)}))
+    assert not plots.agent_bars(one).axes[0].texts
+    assert plots.as_svg(plots.relaxivity_map(one, field_T=7, ion="Fe"))
+
+
+def test_bars_are_compared_as_the_table_says() -> None:
+    table = relaxivity(rows({"A": (2.0, 50.0), "B": (2.0, 50.5), "C": (2.0, 250.0)}, replicates=3))
+    differ = table.comparisons.query("symbol == 'r2' and p_holm < 0.05")
+    said = sorted(text.get_text() for text in plots.agent_bars(table).axes[0].texts)
+    assert said == sorted(differ["stars"])
+    assert len(said) == 2
+
+
 def test_a_relaxivity_that_the_table_lacks_is_an_error(few: RelaxivityTable) -> None:
     with pytest.raises(InputError, match="symbol: 'r3'; expected r1 or r2"):
         plots.agent_bars(few, "r3")
