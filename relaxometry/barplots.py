@@ -194,7 +194,11 @@ def _bars(
         _bar(ax, i, look, looks[key], heights[i], slopes[key])
         if letters.get(key) and math.isfinite(tops[i]):
             ax.annotate(
-                letters[key], (i, tops[i]), (0, 2.5), textcoords="offset points", ha="center"
+                letters[key],
+                (i, tops[i]),
+                (0, 0.42 * look.points),
+                textcoords="offset points",
+                ha="center",
             )
     for i, j, level, text in levels:
         down = level - 0.22 * step
