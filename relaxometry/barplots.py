@@ -74,7 +74,7 @@ def agent_bars(
     known = [s for s in RELAXIVITY_OF.values() if any(s in fits for fits in table.lines.values())]
     if symbol not in known:
         raise InputError(f"{symbol!r}", field="symbol", expected=" or ".join(known))
-    replicates = getattr(table, "replicates", None) if replicates is None else replicates
+    replicates = table.replicates if replicates is None else replicates
     keys = list(table)
     slopes = {key: _slopes(replicates, key, symbol) for key in keys}
     if errors == "auto":
@@ -83,23 +83,22 @@ def agent_bars(
     brackets: list[tuple[int, int, str]] = []
     over: Mapping[Key, str] = {}
     if marks != "none" or pairs is not None:
-        compared = getattr(table, "comparisons", None) if comparisons is None else comparisons
-        compared = pd.DataFrame(columns=["symbol"]) if compared is None else compared
-        compared = compared[compared["symbol"] == symbol]
+        compared = table.comparisons if comparisons is None else comparisons
+        if not compared.empty:  # of one agent it has not even columns
+            compared = compared[compared["symbol"] == symbol]
         brackets = _brackets(compared, keys, pairs)
         asked = pairs is not None or marks == "stars"
         if not asked and (marks == "letters" or len(brackets) > _MOST_BRACKETS):
-            letters = getattr(table, "letters", None) if letters is None else letters
-            over = (letters or {}).get(symbol, {})
+            over = (table.letters if letters is None else letters).get(symbol, {})
             brackets = []
     with rc_context(look.style):
         return _bars(look, keys, symbol, errors, heights, slopes, brackets, over)
 
 
-def _slopes(replicates: pd.DataFrame | None, key: Key, symbol: str) -> list[float]:
+def _slopes(replicates: pd.DataFrame, key: Key, symbol: str) -> list[float]:
     """Slopes of the single replicates of an agent, where it has more than one."""
     column = f"{symbol}_{QUANTITIES[symbol].key}"
-    if replicates is None or column not in replicates:
+    if column not in replicates:
         return []
     own = (replicates["agent"] == key[0]) & (replicates["condition"].fillna("") == key[1])
     found = [float(v) for v in replicates.loc[own, column] if math.isfinite(v)]
@@ -195,7 +194,11 @@ def _bars(
         _bar(ax, i, look, looks[key], heights[i], slopes[key])
         if letters.get(key) and math.isfinite(tops[i]):
             ax.annotate(
-                letters[key], (i, tops[i]), (0, 2.5), textcoords="offset points", ha="center"
+                letters[key],
+                (i, tops[i]),
+                (0, 0.42 * look.points),
+                textcoords="offset points",
+                ha="center",
             )
     for i, j, level, text in levels:
         down = level - 0.22 * step

@@ -73,8 +73,7 @@ def relaxivity_map(
     field_T = _field(table) if field_T is None else field_T
     among = published() if literature is None else literature
     near = comparable(among, field_T, ion)
-    switches = getattr(table, "switches", None) if switches is None else switches
-    switches = pd.DataFrame() if switches is None else switches
+    switches = table.switches if switches is None else switches
     with rc_context(look.style):
         return _map(look, table, _with_both(near[0]), near, switches)
 

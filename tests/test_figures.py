@@ -409,9 +409,23 @@ def test_many_pairs_are_told_by_letters(many: RelaxivityTable) -> None:
 def test_what_is_not_determined_has_no_bar(few: RelaxivityTable) -> None:
     table = rows(FEW)
     table.loc[table["agent"] == "C1", "R2_per_s"] = np.nan
-    figure = plots.agent_bars(relaxivity(table), "r2")
+    figure = plots.agent_bars(relaxivity(table), "r2", marks="none")
     assert len(heights(figure)) == 2
     assert [text.get_text() for text in figure.axes[0].texts] == ["not\ndetermined"]
+
+
+def test_one_agent_alone_is_compared_with_nothing() -> None:
+    one = relaxivity(rows({"A": (2.0, 50.0)}))
+    assert not plots.agent_bars(one).axes[0].texts
+    assert plots.as_svg(plots.relaxivity_map(one, field_T=7, ion="Fe"))
+
+
+def test_bars_are_compared_as_the_table_says() -> None:
+    table = relaxivity(rows({"A": (2.0, 50.0), "B": (2.0, 50.5), "C": (2.0, 250.0)}, replicates=3))
+    differ = table.comparisons.query("symbol == 'r2' and p_holm < 0.05")
+    said = sorted(text.get_text() for text in plots.agent_bars(table).axes[0].texts)
+    assert said == sorted(differ["stars"])
+    assert len(said) == 2
 
 
 def test_a_relaxivity_that_the_table_lacks_is_an_error(few: RelaxivityTable) -> None:
