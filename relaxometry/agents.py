@@ -19,8 +19,8 @@ from .groups import groups_of
 from .linemethod import BOTH_AXES, FEWEST_ROBUST, METHODS, Method
 from .rates import doubts_of, points_of
 from .ratio import Ratio, ratio
-from .regression import Relaxivity, no_line, relaxivity_fit
-from .replicates import doubts, replicate_summary, replicate_table
+from .regression import Relaxivity, no_line, relaxivity_fit, t95
+from .replicates import SIGNIFICANT, doubts, replicate_summary, replicate_table
 from .switching import switches
 from .units import RELAXIVITY_OF
 from .usable import LeftOut, by_the_sheet, kept_anyway, left_out_of, usable
@@ -289,12 +289,30 @@ def relaxivity(
             left_out += [replace(one, agent=agent, condition=condition) for one in gone]
         lines[agent, condition] = fits
         rows.append(agent_row(agent, condition, fits, left_out, kept) | settings)
+    _class_by_replicates(rows, replicate_summary(lines))
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
     if levels < 2:  # a table that no measurement could make a line of
         (symbol, fit), *_ = next(iter(lines.values())).items()
         raise InputError(f"{symbol} of {rows[0]['agent']} {fit.flags[0]}", field="concentration_mM")
     return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings), tuple(left_out), before)
+
+
+def _class_by_replicates(rows: list[dict[str, Any]], summary: pd.DataFrame) -> None:
+    """The class of an agent whose replicates differ more than their errors, by their ratios."""
+    by_agent = {(row["agent"], row["condition"]): row for row in summary.to_dict("records")}
+    for row in rows:
+        found = by_agent.get((row["agent"], row["condition"]), {})
+        differ = any(found.get(f"{s}_heterogeneity_p", 1.0) < SIGNIFICANT for s in ("r1", "r2"))
+        if row["class"] == "not determined" or not differ:
+            continue
+        mean, n = found["r2_r1_mean"], found["n_replicates"]
+        half = t95(n - 1) * found["r2_r1_sd"] / math.sqrt(n)
+        if math.isfinite(half):
+            row["class"] = classify(mean, (mean - half, mean + half))
+            row["flags"] = "; ".join(
+                filter(None, [row["flags"], "class: by the replicates' ratios"])
+            )
 
 
 def _doubts(line: Relaxivity, points: pd.DataFrame, rate: str, method: Method) -> list[str]:

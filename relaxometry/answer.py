@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .estimate import Estimate
+
+if TYPE_CHECKING:
+    from .agents import RelaxivityTable
 
 
-def relaxivity_line(row: Mapping[Any, Any]) -> str:
-    """r1, r2 with their intervals, and the class of an agent: a row of the relaxivity table."""
-    name = " ".join(str(row[key]) for key in ("agent", "condition") if row[key])
-    parts = []
-    for symbol in ("r1", "r2"):
-        if f"{symbol}_per_mM_per_s" in row:
-            value, low, high = (
-                row[f"{symbol}_{part}per_mM_per_s"] for part in ("", "ci95_low_", "ci95_high_")
-            )
-            sure = math.isfinite(low)
-            interval = f"95 % {low:.4g} … {high:.4g}" if sure else "interval unknown"
-            known = math.isfinite(value)
-            told = f"= {value:.4g} ({interval}) mM⁻¹ s⁻¹" if known else "not determined"
-            parts.append(f"{symbol} {told}")
-    if row["class"] != "not determined":
-        parts.append(f"r2/r1 = {row['r2_r1']:.3g}: {row['class']}")
-    return f"{name}: " + ", ".join(parts)
+def relaxivity_lines(table: RelaxivityTable) -> Iterator[str]:
+    """r1, r2 with their intervals, and the class, of each agent.
+
+    Of replicates it is their mean ± SD, and the interval of the mixed view: the line through all of
+    them knows nothing of the scatter between batches.
+    """
+    summary = table.replicate_summary
+    batches = {
+        (str(row["agent"]), str(row["condition"])): row
+        for row in summary.to_dict("records")
+        if row["n_replicates"] > 1
+    }
+    for row in table.table.to_dict("records"):
+        key = str(row["agent"]), str(row["condition"])
+        name, found = " ".join(part for part in key if part), batches.get(key)
+        symbols = [s for s in ("r1", "r2") if f"{s}_per_mM_per_s" in row]
+        parts = [_batches(found, s) if found else _line(row, s) for s in symbols]
+        if found:
+            parts.append(f"mean ± SD of {found['n_replicates']} replicates")
+        if row["class"] != "not determined":
+            ratio = found["r2_r1_mean"] if found else row["r2_r1"]
+            parts.append(f"r2/r1 = {ratio:.3g}: {row['class']}")
+        yield f"{name}: " + ", ".join(parts)
+
+
+def _line(row: Mapping[Any, Any], symbol: str) -> str:
+    value, low, high = (
+        row[f"{symbol}_{part}per_mM_per_s"] for part in ("", "ci95_low_", "ci95_high_")
+    )
+    if not math.isfinite(value):
+        return f"{symbol} not determined"
+    return f"{symbol} = {value:.4g} ({_interval(low, high)}) mM⁻¹ s⁻¹"
+
+
+def _batches(row: Mapping[Any, Any], symbol: str) -> str:
+    mean, sd, low, high = (
+        row[f"{symbol}_{part}_per_mM_per_s"]
+        for part in ("mean", "sd", "mixed_ci95_low", "mixed_ci95_high")
+    )
+    if not math.isfinite(mean):
+        return f"{symbol} not determined"
+    value = str(Estimate(mean, sd))
+    return f"{symbol} = {value} ({_interval(low, high)}) mM⁻¹ s⁻¹"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"95 % {low:.4g} … {high:.4g}" if math.isfinite(low) else "interval unknown"

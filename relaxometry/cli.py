@@ -12,7 +12,6 @@ import typer
 
 from . import __version__
 from . import options as opt
-from .answer import relaxivity_line
 from .arguments import (
     by_hand,
     in_bytes,
@@ -71,8 +70,10 @@ def _say(text: str) -> None:
 def _finish(result: StudyResult, page: Path) -> None:
     """Say the answer and where it is; leave with 1 if a quality check failed."""
     if result.relaxivity is not None:
-        for row in result.relaxivity.table.to_dict("records"):
-            _say(relaxivity_line(row))
+        from .answer import relaxivity_lines
+
+        for line in relaxivity_lines(result.relaxivity):
+            _say(line)
     for one in result.contrasts:
         _say(repr(one))
     for warning in result.warnings:

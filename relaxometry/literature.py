@@ -62,7 +62,8 @@ def literature(
     Notes
     -----
     The shipped rows are from Zhou et al., Nat Commun 8:15468 (2017), and the reviews of Yang et
-    al., Small (2023), and Li et al., Chem Biomed Imaging (2023). The reviews took them from the first papers; a field they leave out is left out.
+    al., Small (2023), and Li et al., Chem Biomed Imaging (2023). The
+    reviews took them from the first papers; a field they leave out is left out.
     """
     table = _shipped()
     if path is not None:

@@ -27,6 +27,7 @@ from .paper import (
 )
 from .tablereport import (
     agent_rows,
+    answers,
     comparison_rows,
     legend,
     notes,
@@ -112,21 +113,10 @@ def _answer(result: StudyResult) -> list[Part]:
     """A line for each agent, where they are few; the table says it of many."""
     if result.relaxivity is None:
         return []
-    rows = agent_rows(result.relaxivity)
-    if len(rows) > _ANSWERS:
+    told = answers(result.relaxivity)
+    if len(told) > _ANSWERS:
         return []
-    lines = []
-    for row in rows:
-        told = [
-            f"{symbol} {one['value']}"
-            if one["value"] == "not determined"
-            else f"{symbol} = {one['value']} mM⁻¹ s⁻¹"
-            for symbol, one in row["r"].items()
-        ]
-        if row["ratio"] != "–":
-            told.append(f"r2/r1 = {row['ratio']}: {row['class']}")
-        lines.append(labelled(shortened(row["name"]), ", ".join(told), size=8.5))
-    return lines
+    return [labelled(shortened(name), text, size=8.5) for name, text in told]
 
 
 def _relaxivity(table: RelaxivityTable, ion: str, told: Sequence[str]) -> list[Part]:

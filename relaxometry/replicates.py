@@ -289,9 +289,9 @@ def doubts(line: Relaxivity, found: Batches | None = None) -> Iterator[str]:
     if found.heterogeneity_p < SIGNIFICANT:
         low, high = found.ci95
         yield (
-            f"{symbol}: the {k} replicates differ by more than their errors (SD {found.sd:.3g} "
-            f"{unit}, p = {found.heterogeneity_p:.2g}), so the interval of the line through all of "
-            f"them is too narrow: use mean ± SD, or the mixed interval {low:.4g} … {high:.4g}"
+            f"{symbol}: {k} replicates differ by more than their errors (p = "
+            f"{found.heterogeneity_p:.1g}), so the interval of the line through all of them is too "
+            f"narrow: state mean ± SD, or the mixed interval {low:.4g} … {high:.4g} {unit}"
         )
     if k == 2:
         yield f"{symbol}: two replicates, so their SD is hardly known"

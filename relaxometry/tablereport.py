@@ -110,6 +110,29 @@ def replicate_rows(table: RelaxivityTable) -> list[Row]:
     ]
 
 
+def answers(table: RelaxivityTable) -> list[tuple[str, str]]:
+    """Each agent and what it came to: mean ± SD of its replicates where there are any."""
+    batches = {row["name"]: row for row in replicate_rows(table)}
+    found = []
+    for row in agent_rows(table):
+        batch = batches.get(row["name"])
+        values = {
+            symbol: batch["r"][symbol]["mean"] if batch else one["value"]
+            for symbol, one in row["r"].items()
+        }
+        told = [
+            f"{symbol} not determined"
+            if value in ("not determined", "–")
+            else f"{symbol} = {value} mM⁻¹ s⁻¹"
+            for symbol, value in values.items()
+        ]
+        if row["ratio"] != "–":
+            told.append(f"r2/r1 = {batch['ratio'] if batch else row['ratio']}")
+        text = ", ".join(told) + (f" (mean ± SD, n = {batch['n']})" if batch else "")
+        found.append((row["name"], text + (f": {row['class']}" if row["ratio"] != "–" else "")))
+    return found
+
+
 def _replicated(row: Mapping[Any, Any], symbol: str) -> Row:
     def value(what: str) -> float:
         return float(row.get(f"{symbol}_{what}_{_UNIT}", math.nan))
@@ -335,7 +358,10 @@ def _sentences(table: RelaxivityTable, facts: StudyFacts | None) -> Iterator[str
         )
     yield from _interval_sentences(lines, symbols)
     yield from _further_sentences(table)
-    yield f"Found (± standard error; 95 % confidence interval): {'; '.join(_found(table))}."
+    of = (
+        "± standard error, of replicates mean ± SD" if replicate_rows(table) else "± standard error"
+    )
+    yield f"Found ({of}; 95 % confidence interval): {'; '.join(_found(table))}."
 
 
 def _conditions(facts: StudyFacts | None) -> str:
@@ -395,15 +421,23 @@ def _further_sentences(table: RelaxivityTable) -> Iterator[str]:
 
 
 def _found(table: RelaxivityTable) -> Iterator[str]:
+    batches = {row["name"]: row for row in replicate_rows(table)}
     for row in agent_rows(table):
-        told = [
-            f"{symbol} = {one['value']} mM⁻¹ s⁻¹" + (f" ({one['ci']})" if one["ci"] else "")
-            if one["value"] != "not determined"
-            else f"{symbol} not determined"
-            for symbol, one in row["r"].items()
-        ]
-        if row["ratio"] != "–":
+        told = []
+        batch = batches.get(row["name"])
+        for symbol, one in row["r"].items():
+            value, reach = one["value"], one["ci"]
+            if batch:
+                value, reach = batch["r"][symbol]["mean"], batch["r"][symbol]["ci"]
+            if value in ("not determined", "–"):
+                told.append(f"{symbol} not determined")
+            else:
+                told.append(f"{symbol} = {value} mM⁻¹ s⁻¹" + (f" ({reach})" if reach else ""))
+        if batch and batch["ratio"] != "–":
+            told.append(f"r2/r1 = {batch['ratio']}")
+        elif row["ratio"] != "–":
             told.append(
                 f"r2/r1 = {row['ratio']}" + (f" ({row['ratio_ci']})" if row["ratio_ci"] else "")
             )
-        yield f"{row['name']}, {', '.join(told)}"
+        count = f" (n = {batch['n']} replicates)" if batch else ""
+        yield f"{row['name']}{count}, {', '.join(told)}"
