@@ -10,7 +10,7 @@ import pandas as pd
 from .agentrow import line_numbers
 from .diagnosis import ALONE, CURVED, OFF_THE_LINE
 from .numerals import columns, interval, number, percent, probability, short
-from .regression import Relaxivity
+from .regression import STATED95, Relaxivity
 
 #: What a line is called in a sentence, by its method.
 FITTED_BY = {
@@ -183,10 +183,10 @@ def _rests_on(line: Relaxivity) -> str:
     elif line.method == "theil-sen":
         text = "the ranks of the slopes of all pairs"
     elif line.known >= 1:
-        text = "the normal law, the errors of the points being stated"
+        text = f"the stated errors of the points ({STATED95:.2f} standard errors)"
     elif line.known > 0:
         text = (
-            f"the normal law for stated errors ({percent(line.known)} of the variance) and "
+            f"stated errors ({percent(line.known)} of the variance, factor {STATED95:.2f}) and "
             f"Student's t with {freedom} for the scatter"
         )
     else:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .estimate import Estimate
 from .jupyter import Shown
 from .linemethod import ABSOLUTE, BOTH_AXES
-from .regression import NORMAL95, Relaxivity, t95
+from .regression import NORMAL95, STATED95, Relaxivity, t95
 from .robust import averaged, theil_sen
 
 Array = NDArray[np.float64]
@@ -171,7 +171,7 @@ def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, 
         stated += _from_concentrations(one, other, mine, theirs, rho)
     chi2, dof = _scatter(one, other, mine, theirs, rho, error)
     if dof < 1:
-        return stated, NORMAL95 if absolute else math.nan
+        return stated, STATED95 if absolute else math.nan
     found = chi2 / dof
     scale = max(found, 1.0) if absolute else found
     known = 1 / scale if absolute else 0.0
@@ -212,10 +212,10 @@ def _coverage(known: float, scatter: Array, dof: NDArray[Any]) -> float:
     """Coverage factor of a variance with a known part and parts estimated from scatter."""
     unsure = float(scatter.sum())
     if not unsure > 0:
-        return NORMAL95
+        return STATED95
     # Of several parts the degrees of freedom are those of Welch and Satterthwaite.
     t = t95(unsure**2 / float((scatter**2 / np.maximum(dof, 1)).sum()))
-    return math.sqrt((NORMAL95**2 * known + t**2 * unsure) / (known + unsure))
+    return math.sqrt((STATED95**2 * known + t**2 * unsure) / (known + unsure))
 
 
 def _rate_variance(line: Relaxivity) -> Array:

@@ -16,7 +16,7 @@ from .units import QUANTITIES, RELAXIVITY_OF
 
 if TYPE_CHECKING:
     from .agents import RelaxivityTable
-    from .regression import Relaxivity
+    from .regression import STATED95, Relaxivity
     from .settings import StudyFacts
 
 Row = dict[str, Any]
@@ -389,9 +389,9 @@ def _counts(lines: list[Relaxivity]) -> str:
 def _interval_sentences(lines: list[Relaxivity], symbols: list[str]) -> Iterator[str]:
     told = []
     if any(line.known > 0 for line in lines):
-        told.append("what follows from stated errors counts by the normal law")
+        told.append(f"what follows from stated errors counts {STATED95:.2f}-fold")
     if any(line.known < 1 for line in lines):
-        told.append("what is estimated from the scatter, by Student's t")
+        told.append("what is estimated from the scatter counts by Student's t")
     yield f"Intervals are 95 %: {listed(told)}."
     if len(symbols) == 2:
         yield (
