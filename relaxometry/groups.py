@@ -58,7 +58,7 @@ def groups_of(points: pd.DataFrame) -> Iterator[Group]:
     keys = ["agent", "condition", *varying]
     own = points[["agent", "condition"]].assign(**{name: said[name] for name in varying})
     for key in own[~blank].drop_duplicates().itertuples(index=False, name=None):
-        mine = ~blank & (own[keys] == key).all(axis=1)
+        mine = ~blank & (own[keys] == pd.Series(key, index=keys)).all(axis=1)
         shared = blank.copy()
         for name, value in zip(keys[1:], key[1:], strict=True):
             shared &= own[name].isin(["", value])
