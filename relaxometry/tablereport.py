@@ -12,11 +12,12 @@ from .agents import T1_BELOW, T2_ABOVE
 from .linereport import FITTED_BY, line_report
 from .numerals import columns, interval, listed, named, number, percent, probability, short
 from .rates import RELATIVE_FLOOR
+from .regression import STATED95
 from .units import QUANTITIES, RELAXIVITY_OF
 
 if TYPE_CHECKING:
     from .agents import RelaxivityTable
-    from .regression import STATED95, Relaxivity
+    from .regression import Relaxivity
     from .settings import StudyFacts
 
 Row = dict[str, Any]
