@@ -183,7 +183,7 @@ def _rests_on(line: Relaxivity) -> str:
     elif line.method == "theil-sen":
         text = "the ranks of the slopes of all pairs"
     elif line.known >= 1:
-        text = f"the stated errors of the points ({STATED95:.2f} standard errors)"
+        text = f"the stated errors of the points, {STATED95:.2f} standard errors"
     elif line.known > 0:
         text = (
             f"stated errors ({percent(line.known)} of the variance, factor {STATED95:.2f}) and "

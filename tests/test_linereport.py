@@ -100,11 +100,11 @@ def test_a_fixed_intercept_is_told_and_has_no_error() -> None:
 
 def test_what_intervals_rest_on() -> None:
     assert (
-        "the normal law, the errors of the points being stated"
+        "the stated errors of the points, 1.90 standard errors"
         in line("weighted", stderr=SIGMA).report()
     )
     tight = line("weighted", stderr=[s / 10 for s in SIGMA]).report()
-    assert "of the variance) and Student's t with 4 degrees of freedom" in tight
+    assert "of the variance, factor 1.90) and Student's t with 4 degrees of freedom" in tight
     assert "ranks of the slopes" in line("theil-sen").report()
 
 
@@ -128,7 +128,7 @@ def test_the_methods_sentence_has_the_numbers_in_it() -> None:
     assert text.startswith(
         "r2 was obtained as the slope of R2 against the concentration of Fe (0 to 0.4 mM, "
         "n = 6 points) by least squares weighted by 1/σ²: r2 = 533.0 ± 5.0 mM⁻¹ s⁻¹ "
-        "(± standard error; 95 % CI 523.1 to 542.8"
+        "(± standard error; 95 % CI 523.4 to 542.5"
     )
     assert "R2(0) = 3.088 ± 0.097 s⁻¹" in text
     assert text.endswith(".")

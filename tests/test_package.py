@@ -75,7 +75,7 @@ def test_readme_python_says_what_it_says(
     told: list[str] = []
     failed = doctest.DocTestRunner(verbose=False).run(example, out=told.append).failed
     assert failed == 0, "".join(told)
-    assert (tmp_path / "relaxivity.png").stat().st_size > 0
+    assert (tmp_path / "relaxivity.pdf").stat().st_size > 0
     assert list((tmp_path / "maps_T2").rglob("*_T2map.nii.gz"))
 
 

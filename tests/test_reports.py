@@ -67,6 +67,7 @@ def test_writes_all_of_it_and_nothing_else(written: Path) -> None:
     figures = ("relaxivity", "tubes", "T1_map", "T2_map", "T1_curves", "T2_curves", "contrast")
     figures += ("r1_bars", "r2_bars", "relaxivity_map")
     expected = {"index.html", "report.pdf", "results.json", "points.csv", "comparisons.csv"}
+    expected |= {"ranking.csv"}
     expected |= {"tubes.csv", "relaxivity.csv", "contrast.csv"}
     expected |= {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "pdf", "png")}
     assert {n for n in names if not n.startswith("derivatives/")} == expected
