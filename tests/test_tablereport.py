@@ -6,8 +6,7 @@ import pytest
 
 from relaxometry.agents import relaxivity
 from relaxometry.settings import StudyFacts
-from relaxometry.tablereport import agent_rows, replicate_rows,
-    replicate_rows, table_methods, table_report
+from relaxometry.tablereport import agent_rows, replicate_rows, table_methods, table_report
 
 from . import stated
 
