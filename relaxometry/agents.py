@@ -262,6 +262,7 @@ def relaxivity(
     if set(fixed) - set(RELAXIVITY_OF):
         raise InputError(", ".join(fixed), field="intercepts", expected="R1 and/or R2")
     points = points_of(table)
+    _check_condition(points, before)
     excluded = points[points["exclude"]]
     warnings = doubts_of(table, points)
     warnings += [by_the_sheet(row) for row in excluded.to_dict("records")]
@@ -296,6 +297,13 @@ def relaxivity(
         (symbol, fit), *_ = next(iter(lines.values())).items()
         raise InputError(f"{symbol} of {rows[0]['agent']} {fit.flags[0]}", field="concentration_mM")
     return RelaxivityTable(pd.DataFrame(rows), lines, tuple(warnings), tuple(left_out), before)
+
+
+def _check_condition(points: pd.DataFrame, before: str) -> None:
+    conditions = [text for text in points["condition"].unique() if text]
+    if before and before not in conditions:
+        listed = ", ".join(conditions) or "none"
+        raise InputError(f"no {before!r}, there are: {listed}"[:200], field="condition")
 
 
 def _class_by_replicates(rows: list[dict[str, Any]], summary: pd.DataFrame) -> None:

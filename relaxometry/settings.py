@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from .errors import InputError
+from .linemethod import METHODS, Method
 from .order import checked_order
 from .template import checked_name
-from .units import seconds
+from .tomltable import TomlTable
+from .units import RELAXIVITY_OF
 from .walls import SHIFTS
 
 QUANTITY_TABLES = ("T1", "T2")
@@ -94,6 +95,16 @@ class ContrastSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LineSettings:
+    """How the lines are drawn, and what they are compared with (``[relaxivity]``)."""
+
+    method: Method = "auto"
+    intercepts: Mapping[str, float] = field(default_factory=dict)
+    before: str = ""
+    literature: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StudySettings:
     """All of a ``study.toml``."""
 
@@ -103,6 +114,7 @@ class StudySettings:
     tubes: TubeSettings | None
     contrasts: tuple[ContrastSettings, ...]
     reference: ReferenceSettings | None = None
+    lines: LineSettings = field(default_factory=LineSettings)
 
 
 def read_settings(path: str | Path) -> StudySettings:
@@ -124,13 +136,13 @@ def read_settings(path: str | Path) -> StudySettings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"not readable as TOML: {error}", path=path) from error
     try:
-        return _settings(path, _Table("", document, path.parent))
+        return _settings(path, TomlTable("", document, path.parent))
     except InputError as error:
         raise (error if error.path else error.at(path)) from None
 
 
-def _settings(path: Path, top: _Table) -> StudySettings:
-    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "contrast", "reference"))
+def _settings(path: Path, top: TomlTable) -> StudySettings:
+    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "contrast", "reference", "relaxivity"))
     top.done()
     study = top.table("study")
     facts = StudyFacts(
@@ -155,10 +167,11 @@ def _settings(path: Path, top: _Table) -> StudySettings:
         reference = _reference(top.table("reference"), by_template)
     if reference is not None and not scans:
         raise InputError("nothing to compare", field="[reference]", expected="[T1] or [T2]")
-    return StudySettings(path, facts, scans, tubes, contrasts, reference)
+    lines = _lines(top.table("relaxivity")) if "relaxivity" in top.values else LineSettings()
+    return StudySettings(path, facts, scans, tubes, contrasts, reference, lines)
 
 
-def _scan(table: _Table) -> ScanSettings:
+def _scan(table: TomlTable) -> ScanSettings:
     drop = table.take("drop_echoes", list, []) or []
     if not all(isinstance(point, int) and not isinstance(point, bool) for point in drop):
         raise InputError(
@@ -188,7 +201,7 @@ def _scan(table: _Table) -> ScanSettings:
     return scan
 
 
-def _tubes(table: _Table, scans: Mapping[str, ScanSettings]) -> TubeSettings:
+def _tubes(table: TomlTable, scans: Mapping[str, ScanSettings]) -> TubeSettings:
     default = "T2" if "T2" in scans else next(iter(scans), "")
 
     def named(key: str) -> Path | None:
@@ -258,13 +271,13 @@ def check_one_way(settings: TubeSettings, named: Callable[[str], str]) -> None:
             ) from None
 
 
-def _template(table: _Table) -> str | Path:
+def _template(table: TomlTable) -> str | Path:
     """The name of a template that comes with the package, or the path of another."""
     name = checked_name(table.text("template"), table.key("template"))
     return name if isinstance(name, str) else table.path("template")
 
 
-def _reference(table: _Table, by_template: bool) -> ReferenceSettings:
+def _reference(table: TomlTable, by_template: bool) -> ReferenceSettings:
     settings = ReferenceSettings(
         phantom=table.choice("phantom", PHANTOMS) or "",
         batch=_batch(table),
@@ -298,13 +311,25 @@ def _reference(table: _Table, by_template: bool) -> ReferenceSettings:
     return settings
 
 
-def _batch(table: _Table) -> str:
+def _lines(table: TomlTable) -> LineSettings:
+    held = {rate: table.positive(f"{rate}_0_per_s") for rate in RELAXIVITY_OF}
+    settings = LineSettings(
+        method=table.choice("method", METHODS) or "auto",
+        intercepts={rate: value for rate, value in held.items() if value is not None},
+        before=table.text("before"),
+        literature=table.path("literature") if "literature" in table.values else None,
+    )
+    table.done()
+    return settings
+
+
+def _batch(table: TomlTable) -> str:
     """A batch, which may be written as a number or in quotes."""
     value = table.take("batch", (int, float, str))
     return "" if value is None else f"{value:g}" if isinstance(value, (int, float)) else value
 
 
-def _contrast(table: _Table) -> ContrastSettings:
+def _contrast(table: TomlTable) -> ContrastSettings:
     settings = ContrastSettings(
         name=table.text("name"),
         pre=table.path("pre"),
@@ -317,105 +342,3 @@ def _contrast(table: _Table) -> ContrastSettings:
     )
     table.done()
     return settings
-
-
-class _Table:
-    """One table of the document: typed access, and a complaint about what nobody asked for."""
-
-    def __init__(self, name: str, values: Mapping[str, Any], folder: Path) -> None:
-        self.name, self.values, self.folder = name, values, folder
-        self.asked: set[str] = set()
-
-    def key(self, key: str) -> str:
-        return f"[{self.name}] {key}" if self.name else key
-
-    def seen(self, key: str) -> bool:
-        return key in self.values
-
-    def take(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        self.asked.add(key)
-        value = self.values.get(key, default)
-        if value is None:
-            return None
-        if not isinstance(value, kind) or isinstance(value, bool):
-            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            words = {"str": "text", "int": "a whole number", "list": "a list", "dict": "a table"}
-            words["list or str"] = "a list, or the name of a CSV file"
-            raise InputError(
-                f"{value!r}", field=self.key(key), expected=words.get(names, "a number")
-            )
-        return value
-
-    def table(self, key: str) -> _Table:
-        return _Table(key, self.take(key, dict, {}), self.folder)
-
-    def tables(self, key: str) -> list[_Table]:
-        found = self.values.get(key, [])
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise InputError("not a list of tables", field=key, expected=f"[[{key}]] for each")
-        return [_Table(f"{key} {i}", one, self.folder) for i, one in enumerate(found, start=1)]
-
-    def text(self, key: str) -> str:
-        return str(self.take(key, str, ""))
-
-    def number(self, key: str) -> float | None:
-        value = self.take(key, (int, float))
-        if value is not None and not math.isfinite(value):
-            raise InputError(f"{value}", field=self.key(key), expected="a finite number")
-        return None if value is None else float(value)
-
-    def positive(self, key: str) -> float | None:
-        value = self.number(key)
-        if value is not None and value <= 0:
-            raise InputError(f"{value:g}", field=self.key(key), expected="above 0")
-        return value
-
-    def label(self, key: str) -> int:
-        value = self.take(key, int)
-        if value is None or value < 1:
-            found = "missing" if value is None else f"{value}"
-            raise InputError(found, field=self.key(key), expected="a label of the regions, from 1")
-        return int(value)
-
-    def choice(self, key: str, choices: tuple[str, ...]) -> Any:
-        value = self.take(key, str)
-        if value is not None and value not in choices:
-            raise InputError(f"{value!r}", field=self.key(key), expected=" or ".join(choices))
-        return value
-
-    def path(self, key: str) -> Path:
-        text = self.take(key, str)
-        if not text:
-            raise InputError("missing", field=self.key(key), expected="a path")
-        path = self.folder / str(text)
-        if not path.exists():
-            raise InputError(
-                f"{text!r} does not exist",
-                field=self.key(key),
-                expected="a path relative to the study file",
-            )
-        return path
-
-    def numbers(self, key: str) -> tuple[float, ...] | None:
-        values = self.take(key, list)
-        if values is None:
-            return None
-        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-            raise InputError(f"{values!r}", field=self.key(key), expected="a list of numbers")
-        return tuple(float(v) for v in values)
-
-    def times(self, key: str) -> tuple[float, ...] | None:
-        values = self.take(key, list)
-        try:
-            return None if values is None else tuple(seconds(v) for v in values)
-        except InputError as error:
-            raise InputError(error.found, field=self.key(key), expected=error.expected) from None
-
-    def done(self) -> None:
-        unknown = sorted(set(self.values) - self.asked)
-        if unknown:
-            raise InputError(
-                "unknown key",
-                field=self.key(unknown[0]),
-                expected=", ".join(sorted(self.asked)),
-            )

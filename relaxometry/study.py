@@ -23,6 +23,7 @@ from .fit import fit_maps, fit_tubes
 from .folder import read, read_image
 from .geometry import same_grid
 from .jupyter import Shown
+from .literature import literature
 from .maps import ParameterMaps
 from .models import as_model, model_for
 from .placing import place_tubes
@@ -38,6 +39,7 @@ from .remarks import remarks, unsaid_of
 from .series import Series
 from .settings import (
     ContrastSettings,
+    LineSettings,
     ScanSettings,
     StudyFacts,
     StudySettings,
@@ -184,7 +186,8 @@ def analyse(
         )
         curves[name] = fit_tubes(one, tubes[name], model, **maps[name].choices.arguments())
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
-    lines = _relaxivity(table, keep_flagged)
+    published = settings.lines.literature
+    lines = _relaxivity(table, settings.lines, keep_flagged)
     warnings, failures = remarks(facts, series, table, lines, by_row)
     compared = None
     if known is not None and known.values is not None:
@@ -210,6 +213,7 @@ def analyse(
         warnings=(*noted, *warnings),
         failures=failures,
         reference=compared,
+        literature=None if published is None else literature(published),
     )
 
 
@@ -386,7 +390,9 @@ def _contrast(settings: ContrastSettings) -> Contrast:
         raise error.at(settings.regions) from None
 
 
-def _relaxivity(table: pd.DataFrame, keep_flagged: bool) -> RelaxivityTable | None:
+def _relaxivity(
+    table: pd.DataFrame, lines: LineSettings, keep_flagged: bool
+) -> RelaxivityTable | None:
     if table.empty:
         return None
     # A sheet is complete; a reference table need not say what is in every tube.
@@ -394,7 +400,13 @@ def _relaxivity(table: pd.DataFrame, keep_flagged: bool) -> RelaxivityTable | No
     named = (table["agent"] != "") & (table["concentration_mM"] > 0) & ~table["exclude"]
     if not named.any():
         return None
-    return relaxivity(table[~unsaid], keep_flagged=keep_flagged)
+    return relaxivity(
+        table[~unsaid],
+        lines.method,
+        intercepts=lines.intercepts,
+        keep_flagged=keep_flagged,
+        before=lines.before,
+    )
 
 
 def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[InputFile, ...]:
@@ -407,6 +419,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
         files += [f for f in given if isinstance(f, Path)]
     if settings.reference and settings.reference.table:
         files.append(settings.reference.table)
+    if settings.lines.literature:
+        files.append(settings.lines.literature)
     for pair in settings.contrasts:
         files += [pair.pre, pair.post, pair.regions]
     folder = settings.path.parent

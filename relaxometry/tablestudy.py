@@ -72,7 +72,6 @@ def analyse_table(
         facts = facts or StudyFacts()
         read = _with_options(read, facts, stock_sd_percent)
         facts, by_row = facts_of(read, facts)
-        _check_condition(read, before)
         lines = relaxivity(read, method, keep_flagged=keep_flagged, before=before)
     except InputError as error:
         raise (error if error.path or path is None else error.at(path)) from None
@@ -101,13 +100,6 @@ def _read(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     stated = any(column in table for column in AMOUNTS)
     check_required(table, REQUIRED[:1] if stated else REQUIRED, path)
     return table, notes
-
-
-def _check_condition(table: pd.DataFrame, before: str) -> None:
-    said = [as_text(cell) for cell in table["condition"]] if "condition" in table else []
-    if before and before not in said:
-        listed = ", ".join(dict.fromkeys(filter(None, said))) or "none"
-        raise InputError(f"no {before!r}, there are: {listed}"[:200], field="condition")
 
 
 def _with_options(

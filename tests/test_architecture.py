@@ -21,7 +21,7 @@ FLOORS = (
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
     "flags diagnosis straight linemethod",
     "carry silhouette robust concentration cells csvtable",
-    "walls columns",
+    "walls columns tomltable",
     "amounts",
     "estimate sheet settings rims elsewhere",
     "circles numerals",

@@ -136,6 +136,39 @@ class TestParts:
         assert result.relaxivity is None
         assert len(result.tube_table) == 16
 
+    def test_lines_as_they_are_asked_for(self, study, usual):
+        (study.folder / "mine.csv").write_text(
+            "agent,ion,field_T,r1_per_mM_per_s,r2_per_mM_per_s,source\nX,Fe,7,4,600,ours\n"
+        )
+        asked = '[relaxivity]\nmethod = "robust"\nR2_0_per_s = 9.0\nliterature = "mine.csv"\n'
+        result = analyse(study(("[T1]", f"{asked}[T1]")))
+        for lines in result.relaxivity.lines.values():
+            assert lines["r1"].method == lines["r2"].method == "robust"
+            assert (lines["r2"].R0.value, lines["r2"].fixed, lines["r1"].fixed) == (
+                9.0,
+                True,
+                False,
+            )
+        assert "mine.csv" in [one.path for one in result.inputs]
+        ranked, before = (
+            one.ranking.set_index(["agent", "symbol"])["n_published"] for one in (result, usual)
+        )
+        assert ranked["C3", "r2"] == before["C3", "r2"] + 1
+
+    @pytest.mark.parametrize(
+        ("asked", "complaint"),
+        [
+            ('method = "best"', r"\[relaxivity\] method: 'best'; expected auto or ordinary"),
+            ("R1_0_per_s = -1", r"\[relaxivity\] R1_0_per_s"),
+            ('literature = "no.csv"', r"\[relaxivity\] literature: 'no.csv' does not exist"),
+            ('before = "pH 7"', "condition: no 'pH 7', there are: none"),
+            ("intercept = 3", r"\[relaxivity\] intercept"),
+        ],
+    )
+    def test_lines_that_cannot_be_asked_for(self, study, asked, complaint):
+        with pytest.raises(rx.InputError, match=complaint):
+            analyse(study(("[T1]", f"[relaxivity]\n{asked}\n[T1]")))
+
     def test_what_a_relaxivity_lacks_is_said(self, study):
         changes = [("temperature_C = 22.0\n", ""), ('medium = "1 % agarose"\n', "")]
         result = analyse(study(*changes))
