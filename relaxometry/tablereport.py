@@ -75,7 +75,7 @@ def notes(table: RelaxivityTable, told: Iterable[str] = ()) -> list[str]:
         f"{row['name']}, {flag}"
         for row in agent_rows(table)
         for flag in row["flags"]
-        if f"{row['name']}: {flag}" not in said
+        if f"{row['name']}: {flag}" not in said and not flag.startswith("class:")
     ]
 
 
@@ -92,6 +92,8 @@ def legend(table: RelaxivityTable) -> str:
     text = "Values ± standard error; below them, the 95 % confidence interval."
     if any(table.letters.values()):
         text += " Agents that share no letter differ (P < 0.05 after Holm)."
+    if any("class:" in str(flags) for flags in table.table["flags"]):
+        text += " Where replicates differ more than their errors the class is that of their ratios."
     return f"{text} Method by rule – {'; '.join(reasons)}." if reasons else text
 
 
