@@ -234,13 +234,19 @@ def _count(table: pd.DataFrame, rate: str) -> Array:
 def _check_rates(rate: str, value: Array, stderr: Array, tubes: pd.Series) -> None:
     for name, bad, expected in (
         (rate, (value <= 0) | np.isinf(value), "above 0"),
-        (rate, value < 1 / LONGEST["TR"], f"{rate} in s⁻¹, faster than that"),
+        # One so slow may be a fit that failed, and has a flag; all of them are in another unit.
+        (rate, _all_below(value, 1 / LONGEST["TR"]), f"{rate} in s⁻¹, faster than that"),
         (f"error of {rate}", (stderr <= 0) | np.isinf(stderr), "above 0, or empty if not known"),
     ):
         if bad.any():
             found = (stderr if name != rate else value)[bad][0]
             where = f"{name} of tube {tubes.to_numpy()[bad][0]}"
             raise InputError(f"{found:g} s⁻¹", field=where, expected=expected)
+
+
+def _all_below(value: Array, least: float) -> NDArray[np.bool_]:
+    below: NDArray[np.bool_] = value < least
+    return below & bool((below | np.isnan(value)).all())
 
 
 def _rate(table: pd.DataFrame, rate: str) -> tuple[Any, Any, Any]:

@@ -353,7 +353,7 @@ class TestRows:
         (warning,) = rx.relaxivity(frame(rows=(*ROWS, ROWS[1]))).warnings
         assert warning == "rows 2, 5 are alike and all counted: copies?"
         apart = frame(rows=(*ROWS, ROWS[1]), replicate=[1, 1, 1, 1, 2])
-        assert rx.relaxivity(apart).warnings == ()
+        assert not any("alike" in text for text in rx.relaxivity(apart).warnings)
 
     @pytest.mark.parametrize("rows", [ROWS[:2], (ROWS[0], ROWS[3])])
     def test_two_points_are_said(self, rows, saved):
@@ -563,7 +563,7 @@ class TestCommand:
         [
             (["--method", "lasso"], 2, "--method"),
             (["--figure-width", "huge"], 2, "--figure-width"),
-            (["--font-size", "1"], 3, "--font-size: 1; expected 4 to 40 points"),
+            (["--font-size", "1"], 3, "font_size: 1.0; expected 4 to 40 points"),
             (["--field", "0"], 3, "--field: 0; expected tesla"),
             (["--temperature", "nan"], 3, "--temperature: nan"),
             (["--stock-sd-percent", "-1"], 3, "stock_sd_percent: -1; expected percent, from 0"),
