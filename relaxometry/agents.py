@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .agentrow import T1_BELOW, T2_ABOVE, agent_row, classify
 from .comparison import Comparison, comparison_table, letters_of, omnibus
 from .errors import InputError
-from .groups import groups_of
+from .groups import blanks_in_words, groups_of
 from .linemethod import BOTH_AXES, FEWEST_ROBUST, METHODS, Method
 from .rates import doubts_of, points_of
 from .ratio import Ratio, ratio
@@ -45,6 +45,8 @@ Array = NDArray[np.float64]
 
 # Points that scatter more than so many times their errors are a blunder rather than noise.
 SCATTER = 5.0
+# Least and most that an ion may have, mM⁻¹ s⁻¹: nickel below 1, the best clusters near 1000.
+_PLAUSIBLE = {"r1": (0.02, 300.0), "r2": (0.2, 4000.0)}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -275,7 +277,9 @@ def relaxivity(
     ]
     lines: dict[tuple[str, str], dict[str, Relaxivity]] = {}
     rows, levels = [], 0
-    for agent, condition, settings, own in groups_of(points):
+    groups = list(groups_of(points))
+    warnings += blanks_in_words(points, groups)
+    for agent, condition, settings, own in groups:
         name = f"{agent} {condition}".strip()
         levels = max(levels, points.loc[own, "concentration_mM"].nunique())
         fits: dict[str, Relaxivity] = {}
@@ -290,7 +294,9 @@ def relaxivity(
             left_out += [replace(one, agent=agent, condition=condition) for one in gone]
         lines[agent, condition] = fits
         rows.append(agent_row(agent, condition, fits, left_out, kept) | settings)
-    _class_by_replicates(rows, replicate_summary(lines))
+    summary = replicate_summary(lines)
+    _class_by_replicates(rows, summary)
+    warnings += _single_batches(summary)
     if not rows:
         raise InputError("no agent in the table", field="agent", expected="a name in each row")
     if levels < 2:  # a table that no measurement could make a line of
@@ -323,6 +329,17 @@ def _class_by_replicates(rows: list[dict[str, Any]], summary: pd.DataFrame) -> N
             )
 
 
+def _single_batches(summary: pd.DataFrame) -> Iterator[str]:
+    """Agents of one batch beside others of several."""
+    for row in summary.to_dict("records"):
+        if row["n_replicates"] == 1 and summary["n_replicates"].max() > 1:
+            name = f"{row['agent']} {row['condition']}".strip()
+            yield (
+                f"{name}: one batch: its scatter between batches is not known; comparisons take it "
+                "to be that of the others"
+            )
+
+
 def _doubts(line: Relaxivity, points: pd.DataFrame, rate: str, method: Method) -> list[str]:
     """What is odd about a line, in words."""
     symbol, doubts = line.r.symbol, []
@@ -339,12 +356,28 @@ def _doubts(line: Relaxivity, points: pd.DataFrame, rate: str, method: Method) -
     if method == "robust" and line.method == "ordinary":
         doubts.append(f"{symbol}: {line.n} points are too few for a robust line: it is ordinary")
     doubts += [f"{symbol}: {remark}" for remark in line.remarks]
+    doubts += _impossible(line)
     if line.chi2_reduced > SCATTER**2:
         doubts.append(
             f"{symbol}: the points scatter {math.sqrt(line.chi2_reduced):.0f} times more than "
             "their errors: are the tubes in the order of the sheet, and measured where they are?"
         )
     return doubts
+
+
+def _impossible(line: Relaxivity) -> Iterator[str]:
+    """What no agent and no medium does: rather columns, units or concentrations mixed up."""
+    symbol, rate = line.r.symbol, line.r.symbol.upper()
+    least, most = _PLAUSIBLE[symbol]
+    if line.ci95[1] < 0:
+        yield f"{symbol} is negative: {rate} falls with concentration; are the columns right?"
+    elif line.ci95[0] > most or 0 < line.ci95[1] < least:
+        yield (
+            f"{symbol} = {line.r.value:.3g} mM⁻¹ s⁻¹ is not that of an ion: are the concentrations "
+            "in mM, per ion?"
+        )
+    if not line.fixed and line.R0_ci95[1] < 0:
+        yield f"{rate}(0) = {line.R0.value:.3g} s⁻¹ is below 0: no medium has such a rate"
 
 
 def _agent_line(
@@ -355,6 +388,8 @@ def _agent_line(
     levels = np.unique(c).size
     if levels < 2:
         reason = f"rates known at {levels} concentration{'' if levels == 1 else 's'}, 2 are needed"
+        if levels and not c.any():
+            reason += " (a blank is called blank or control, or has no agent)"
         return no_line(c, R, symbol, reason, tubes)
     sigma, c_sd = points[f"{rate}_sigma"].to_numpy(), points["concentration_sd_mM"].to_numpy()
     if method == "robust" and len(c) < FEWEST_ROBUST:

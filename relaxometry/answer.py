@@ -31,7 +31,9 @@ def relaxivity_lines(table: RelaxivityTable) -> Iterator[str]:
         parts = [_batches(found, s) if found else _line(row, s) for s in symbols]
         if found:
             parts.append(f"mean ± SD of {found['n_replicates']} replicates")
-        if row["class"] != "not determined":
+        if row["class"] == "not determined" and len(symbols) == 2:
+            parts.append("r2/r1 not determined")
+        elif row["class"] != "not determined":
             ratio = found["r2_r1_mean"] if found else row["r2_r1"]
             parts.append(f"r2/r1 = {ratio:.3g}: {row['class']}")
         yield f"{name}: " + ", ".join(parts)
@@ -53,8 +55,9 @@ def _batches(row: Mapping[Any, Any], symbol: str) -> str:
     )
     if not math.isfinite(mean):
         return f"{symbol} not determined"
-    value = str(Estimate(mean, sd))
-    return f"{symbol} = {value} ({_interval(low, high)}) mM⁻¹ s⁻¹"
+    mixed = row[f"{symbol}_mixed_per_mM_per_s"]
+    apart = f"mixed {mixed:.4g}, " if f"{mixed:.4g}" != f"{mean:.4g}" else ""
+    return f"{symbol} = {Estimate(mean, sd)} ({apart}{_interval(low, high)}) mM⁻¹ s⁻¹"
 
 
 def _interval(low: float, high: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,11 @@ def table_facts(
     from .settings import StudyFacts
 
     for value, option, expected in (
-        (field, "--field", "tesla, above 0"),
-        (temperature, "--temperature", "°C"),
+        (field, "--field", "tesla, above 0 and up to 30"),
+        (temperature, "--temperature", "°C, −50 to 150"),
     ):
-        if value is not None and not (
-            math.isfinite(value) and (option == "--temperature" or value > 0)
-        ):
+        low, high = (-50.0, 150.0) if option == "--temperature" else (1e-6, 30.0)
+        if value is not None and not low <= value <= high:
             raise InputError(f"{value:g}", field=option, expected=expected)
     return StudyFacts(title, field, temperature, medium, ion)
 

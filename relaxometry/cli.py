@@ -322,6 +322,8 @@ def relaxivity(
     output: opt.Output,
     method: opt.LineMethod = "auto",
     ion: opt.Ion = "",
+    R1_0: opt.R1_0 = None,
+    R2_0: opt.R2_0 = None,
     stock_sd_percent: opt.StockSD = None,
     field: opt.Field = None,
     temperature: opt.Temperature = None,
@@ -331,6 +333,7 @@ def relaxivity(
     title: Annotated[str, typer.Option(help="Of the report.")] = "",
     figure_width: opt.FigureWidth = None,
     font_size: opt.FontSize = None,
+    prediction: opt.Prediction = False,
     keep_flagged: opt.KeepFlagged = False,
     force: opt.Force = False,
 ) -> None:
@@ -351,18 +354,26 @@ def relaxivity(
         table,
         table_facts(title, field, temperature, medium, ion),
         method=method,
+        intercepts={rate: R0 for rate, R0 in (("R1", R1_0), ("R2", R2_0)) if R0 is not None},
         keep_flagged=keep_flagged,
         stock_sd_percent=stock_sd_percent,
         literature=literature,
         before=before,
     )
-    _write_report(result, output, force, look)
+    _write_report(result, output, force, look, prediction)
 
 
-def _write_report(result: StudyResult, output: Path, force: bool, look: Look | None = None) -> None:
+def _write_report(
+    result: StudyResult,
+    output: Path,
+    force: bool,
+    look: Look | None = None,
+    prediction: bool = False,
+) -> None:
     from .reports import report as write_report
 
-    _finish(result, write_report(result, output, look=look, force=force))
+    written = write_report(result, output, look=look, prediction=prediction, force=force)
+    _finish(result, written)
 
 
 @app.command()

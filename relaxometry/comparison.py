@@ -129,12 +129,34 @@ def _compare(groups: Sequence[Group], same_stock: bool) -> Comparison:
         why = f"{_counts(counts)} replicates: the batch is the unit"
         slopes = [_over_replicates(group, same_stock) for group in groups]
         return _welch(REPLICATES, why, slopes, _shared_by_replicates(groups))
-    # A batch may differ as a whole, and then its points are not as many as they seem.
-    only = " (replicates of one of them alone)" if max(counts) >= 2 else ""
+    if max(counts) >= 2:
+        # A batch may differ as a whole, and then its points are not as many as they seem.
+        if len(groups) > 2:
+            return Comparison("", "one batch of some, several of others")
+        return _one_batch(groups, same_stock)
     why = _not_by_ancova(lines, same_stock)
     if not why:
-        return _ancova(lines, "separate lines against one common slope" + only)
-    return _welch(SLOPES, why + only, [_of_line(line, same_stock) for line in lines], 0.0)
+        return _ancova(lines, "separate lines against one common slope")
+    return _welch(SLOPES, why, [_of_line(line, same_stock) for line in lines], 0.0)
+
+
+def _one_batch(groups: Sequence[Group], same_stock: bool) -> Comparison:
+    """One batch against several, with the relative scatter between these taken for that of both."""
+    several = 0 if groups[0][1].slopes.size >= 2 else 1
+    line, found = groups[several]
+    slopes, single = found.slopes, groups[1 - several][0]
+    k, mean, variance = slopes.size, float(slopes.mean()), float(slopes.var(ddof=1))
+    alike = (single.r.value / mean) ** 2 if mean else math.nan
+    parts = [
+        Slope(mean, variance / k, k - 1),
+        Slope(single.r.value, variance * alike, k - 1),
+    ]
+    rsd = [0.0 if same_stock else one.stock_rsd for one in (line, single)]
+    total = [_with_stock(part, r) for part, r in zip(parts, rsd, strict=True)]
+    pair = total if several == 0 else total[::-1]
+    why = f"{k} replicates and one batch, whose scatter is taken to be as large"
+    # One estimate of the scatter for both: its degrees of freedom are those of the replicates.
+    return _welch(REPLICATES, why, pair, 0.0, k - 1)
 
 
 def _counts(counts: Sequence[int]) -> str:
@@ -260,8 +282,13 @@ def _ancova(lines: Sequence[Relaxivity], why: str) -> Comparison:
     return _pair(ANCOVA, why, slopes, float(covariance[0, 1]), dof=dof, statistic=F, p=p)
 
 
-def _welch(test: str, why: str, slopes: Sequence[Slope], covariance: float) -> Comparison:
-    """Welch's analysis of variance of estimates with their own errors; for two, Welch's t."""
+def _welch(
+    test: str, why: str, slopes: Sequence[Slope], covariance: float, common: float | None = None
+) -> Comparison:
+    """Welch's analysis of variance of estimates with their own errors; for two, Welch's t.
+
+    `common` degrees of freedom are those of one estimate behind both errors.
+    """
     from scipy.special import fdtrc, stdtr
 
     y, v, nu = (np.array([getattr(s, n) for s in slopes]) for n in ("value", "variance", "dof"))
@@ -275,6 +302,7 @@ def _welch(test: str, why: str, slopes: Sequence[Slope], covariance: float) -> C
         spread = float((v**2 / nu).sum())
         # Welch and Satterthwaite; what shared points add is taken as known.
         dof = total**2 / spread if spread > 0 else math.inf
+        dof = common or dof
         t = float(y[0] - y[1]) / math.sqrt(total)
         p = 2 * float(stdtr(dof, -abs(t)))
         return _pair(test, why, tuple(slopes), covariance, dof=dof, statistic=t, p=p)
@@ -285,8 +313,8 @@ def _welch(test: str, why: str, slopes: Sequence[Slope], covariance: float) -> C
     mean = float((w * y).sum() / w.sum())
     F = float((w * (y - mean) ** 2).sum()) / (k - 1)
     F /= 1 + 2 * (k - 2) / (k * k - 1) * lack
-    dof = (k * k - 1) / (3 * lack) if lack > 0 else 1e12
-    p = float(fdtrc(k - 1, dof, F))
+    dof = (k * k - 1) / (3 * lack) if lack > 0 else math.inf
+    p = float(fdtrc(k - 1, min(dof, 1e12), F))
     name = "Welch's ANOVA over replicates" if test == REPLICATES else "Welch's ANOVA of the slopes"
     return Comparison(
         name, why, statistic=F, dof_between=k - 1.0, dof=dof, p=p, slopes=tuple(slopes)

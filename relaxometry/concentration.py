@@ -162,6 +162,8 @@ def concentration_mM(
     """
     plain = unit.strip().replace("µ", "u").replace("μ", "u")  # micro sign and Greek mu
     values = np.asarray(value, dtype=float)
+    if (values < 0).any():
+        raise InputError(f"{values.min():g} {unit}", field="concentration", expected="from 0")
     if plain in _AMOUNTS:
         found = values * _AMOUNTS[plain]
     elif plain in _MASSES or plain == _PPM:

@@ -57,27 +57,30 @@ class Diagnosis(NamedTuple):
 
 
 def diagnose(
-    c: Array, R: Array, weight: Array, R0: float, r: float, fixed: bool, absolute: bool
+    c: Array, R: Array, weight: Array, R0: float | None, absolute: bool, outliers: bool = True
 ) -> Diagnosis:
-    """How each point stands to the line R0 + r·c, weighted by `weight` (0: not counted).
+    """How each point stands to the least-squares line weighted by `weight` (0: not counted).
 
     Parameters
     ----------
     c, R, weight : ndarray (n,)
         Weight 1/σ².
-    R0, r : float
-        The line.
-    fixed : bool
-        Whether R0 is held fixed.
+    R0 : float or None
+        R(0) where it is held fixed.
     absolute : bool
         Whether the σ behind the weights are the true errors, and not only in proportion to them.
+    outliers : bool
+        Whether to judge how far each point lies off the line; a robust line has done so.
     """
     root = np.sqrt(weight)
+    fixed = R0 is not None
     columns = [c] if fixed else [np.ones_like(c), c]
     X = np.stack(columns, axis=1) * root[:, None]
     inverse = np.linalg.pinv(X.T @ X)
     leverage = np.einsum("ni,ij,nj->n", X, inverse, X)
-    z = (R - R0 - r * c) * root
+    y = (R - (R0 or 0.0)) * root
+    coefficients = inverse @ X.T @ y
+    z, r = y - X @ coefficients, float(coefficients[-1])
     counted = int((weight > 0).sum())
     p = len(columns)
     dof = counted - p
@@ -89,10 +92,10 @@ def diagnose(
         pull = (X @ inverse)[:, -1] * z / apart
         influence = -pull / r if r else np.full_like(c, np.nan)
     share = (X @ inverse)[:, -1] ** 2
-    bend, bend_p = _curvature(c, R, root, R0, r, fixed, absolute)
+    bend, bend_p = _curvature(c, y, root, r, fixed, absolute)
     # Stated errors are not doubted for a point that lies within them.
     least = 1.0 if absolute else ROUNDING * float((R * root) @ (R * root))
-    off = _off(z, apart, dof, counted, least)
+    off = _off(z, apart, dof, counted, least) if outliers else np.full_like(c, np.nan)
     counts = weight > 0
     return Diagnosis(
         leverage,
@@ -171,7 +174,7 @@ def _off(z: Array, apart: Array, dof: int, counted: int, least: float) -> Array:
 
 
 def _curvature(
-    c: Array, R: Array, root: Array, R0: float, r: float, fixed: bool, absolute: bool
+    c: Array, y: Array, root: Array, r: float, fixed: bool, absolute: bool
 ) -> tuple[float, float]:
     from scipy.special import stdtr
 
@@ -184,7 +187,6 @@ def _curvature(
     u = c / top
     columns = [u, u * u] if fixed else [np.ones_like(u), u, u * u]
     X = np.stack(columns, axis=1) * root[:, None]
-    y = (R - (R0 if fixed else 0.0)) * root
     coefficients, *_ = np.linalg.lstsq(X, y, rcond=None)
     residual = y - X @ coefficients
     chi2 = float(residual @ residual)

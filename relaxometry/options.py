@@ -34,6 +34,11 @@ TableFile = Annotated[
         "dilution), R1_per_s, R2_per_s, T1_ms or T2_ms, their errors, replicate, condition.",
     ),
 ]
+R1_0 = Annotated[float | None, typer.Option("--R1-0", help="R1 of the medium held fixed, 1/s.")]
+R2_0 = Annotated[float | None, typer.Option("--R2-0", help="R2 of the medium held fixed, 1/s.")]
+Prediction = Annotated[
+    bool, typer.Option("--prediction", help="Draw bands for one more tube as well.")
+]
 LineMethod = Annotated[
     Literal["auto", "ordinary", "relative", "weighted", "odr", "york", "robust", "theil-sen"],
     typer.Option(help="How the lines are drawn; auto chooses by the errors and says why."),

@@ -140,7 +140,10 @@ def _relaxivity(table: RelaxivityTable, ion: str, told: Sequence[str]) -> list[P
     words = [0, *([len(symbols) + 2] if both else []), len(heads) - 1]
     found = [grid(heads, rows, left=words), prose(legend(table), _SMALL, SOFT)]
     found += [prose(f"• {note}", _SMALL, SOFT, after=0) for note in first_of(notes(table, told))]
-    return [*found, *_replicates(table), *_switches(table), *_comparisons(table)]
+    batches = _replicates(table)
+    if batches:  # their mean and SD are the answer, the lines through them all come after
+        found = [*batches, *heading("Lines through all replicates"), *found]
+    return [*found, *_switches(table), *_comparisons(table)]
 
 
 def _replicates(table: RelaxivityTable) -> list[Part]:

@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .amounts import amounts
-from .cells import as_text, number_or, yes
+from .cells import MISSING, as_text, number_or, yes
 from .columns import AMOUNTS, CONTEXT, TABLE, check_columns
 from .errors import InputError
 from .estimate import error_of_inverse
+from .flags import tubes_in_words
 from .sheet import context, replicates
 from .units import LONGEST, RELAXIVITY_OF, TIME_OF
 
@@ -83,7 +84,7 @@ def points_of(table: pd.DataFrame) -> pd.DataFrame:
     points = pd.DataFrame(index=table.index)
     for text in ("agent", "condition", "medium", "ion", "reason", "exclude", "flags"):
         points[text] = _texts(table, text)
-    points["tube"] = table["tube"] if "tube" in table else np.arange(1, len(table) + 1)
+    points["tube"] = _tubes(table)
     rows = _rows(table)
     points["exclude"] = [
         yes(text, f"exclude of {row}") for text, row in zip(points["exclude"], rows, strict=True)
@@ -151,6 +152,14 @@ def doubts_of(table: pd.DataFrame, points: pd.DataFrame) -> list[str]:
             "for different tubes"
         )
     rates = [rate for rate in RELAXIVITY_OF if rate in points]
+    if len(rates) == 2:
+        swapped = used.loc[used["R2"] < used["R1"], "tube"].tolist()
+        if swapped:
+            said.append(
+                f"R2 is below R1 in {tubes_in_words(swapped)}, T2 longer than T1: are the columns "
+                "swapped?"
+            )
+    said += _copied(used, rates)
     if "tube" not in table:
         alike = used.duplicated(["agent", *_SAME_LINE, "concentration_mM", *rates], keep=False)
         numbers = [str(i) for i in used.loc[alike, "tube"]]
@@ -166,6 +175,23 @@ def doubts_of(table: pd.DataFrame, points: pd.DataFrame) -> list[str]:
             name = f"{own['agent']} {own['condition']}".strip()
             said.append(f"{name}: a line through two points tells nothing of its own error")
     return list(dict.fromkeys(said))
+
+
+def _copied(used: pd.DataFrame, rates: list[str]) -> list[str]:
+    """Replicates of an agent with the same numbers throughout."""
+    said = []
+    keys = ["agent", *(key for key in _SAME_LINE if key != "replicate")]
+    held = used[(used["concentration_mM"] > 0) & (used["replicate"] > 0)]
+    for _, own in held.astype(dict.fromkeys(keys, str)).groupby(keys, sort=False):
+        seen: dict[tuple[Any, ...], int] = {}
+        for number, batch in own.groupby("replicate"):
+            numbers = batch[["concentration_mM", *rates]].sort_values("concentration_mM")
+            content = tuple(map(tuple, numbers.to_numpy().tolist()))
+            if len(content) > 1 and content in seen:
+                name = own["agent"].iloc[0]
+                said.append(f"replicates {seen[content]} and {number} of {name} are alike: copies?")
+            seen.setdefault(content, int(str(number)))
+    return said
 
 
 # Rows that differ in one of these belong to different lines, or are different tubes of one.
@@ -242,6 +268,16 @@ def _check_rates(rate: str, value: Array, stderr: Array, tubes: pd.Series) -> No
             found = (stderr if name != rate else value)[bad][0]
             where = f"{name} of tube {tubes.to_numpy()[bad][0]}"
             raise InputError(f"{found:g} s⁻¹", field=where, expected=expected)
+
+
+def _tubes(table: pd.DataFrame) -> pd.Series[Any]:
+    """Numbers of the tubes; where there is none, the row's, so that r1 and r2 stay paired."""
+    if "tube" not in table:
+        return pd.Series(np.arange(1, len(table) + 1))
+    said = table["tube"].map(as_text)
+    missing = said.str.lower().isin((*MISSING, "none"))
+    rows = pd.Series([f"of row {i}" for i in range(1, len(table) + 1)])
+    return table["tube"].astype(object).where(~missing, rows) if missing.any() else table["tube"]
 
 
 def _all_below(value: Array, least: float) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from .estimate import Estimate
@@ -150,6 +151,8 @@ def fieller(
 _OF_THEIR_OWN = ("robust", "theil-sen")
 #: Each step of the search for an end of an interval over the one before.
 _LONGER = 1.25
+#: The last angle tried stands so far from a right one: a ratio a million times the one found.
+_INFINITY = 1e-6
 
 
 def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, float]:
@@ -297,11 +300,13 @@ def _where_flat(
     for side in (-1.0, 1.0):
         inside, end = start, math.copysign(math.inf, side)
         step = side * min(stderr / (2 * scale), 0.1)
-        while abs(inside + step) < math.pi / 2:
-            if at(inside + step) > 0:
-                end = scale * math.tan(float(brentq(at, inside, inside + step, xtol=1e-12)))
+        last = side * (math.pi / 2 - _INFINITY)
+        while inside != last:
+            ahead = min(inside + step, last) if side > 0 else max(inside + step, last)
+            if at(ahead) > 0:
+                end = scale * math.tan(float(brentq(at, inside, ahead, xtol=1e-12)))
                 break
-            inside, step = inside + step, _LONGER * step
+            inside, step = ahead, _LONGER * step
         ends.append(end)
     return ends[0], ends[1]
 
@@ -312,7 +317,8 @@ def _common(one: Relaxivity, other: Relaxivity) -> tuple[NDArray[np.intp], NDArr
         # Racks of several batches may number their tubes alike.
         theirs = {key: i for i, key in enumerate(zip(other.tubes, other.replicate, strict=True))}
         mine = enumerate(zip(one.tubes, one.replicate, strict=True))
-        pairs = [(i, theirs[key]) for i, key in mine if key in theirs]
+        # A tube without a number is like no other.
+        pairs = [(i, theirs[key]) for i, key in mine if key in theirs and not pd.isna(key[0])]
     elif np.array_equal(one.concentration, other.concentration):
         pairs = [(i, i) for i in range(one.n)]
     else:

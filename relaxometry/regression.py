@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-NORMAL95 = 1.959963984540054
+NORMAL95 = robust.NORMAL95
 #: In its place for stated errors under Birge's rule, which only ever widens them: so the rule as a
 #: whole holds 96 % of truths where the errors are right, and with 1.96 up to 97 % (docs).
 STATED95 = 1.90
@@ -354,7 +354,10 @@ def relaxivity_fit(
     chi2 = float((residual**2 * weight).sum())
     reduced = chi2 / dof if dof > 0 else math.nan
     covariance, known = line.covariance, 0.0
-    if dof <= 0:
+    if dof <= 0 and method in ABSOLUTE:
+        known = 1.0
+        flags.append("no degree of freedom: the errors stated are not held against the scatter")
+    elif dof <= 0:
         covariance = np.full((2, 2), np.nan)
         flags.append("no degree of freedom: the error of the slope is unknown")
     elif method in ABSOLUTE:
@@ -376,9 +379,9 @@ def relaxivity_fit(
     stock = stock_rsd * abs(line.slope)
     spread = float((weight * (R - (weight * R).sum() / weight.sum()) ** 2).sum())
     left = float((residual**2 * (1 - wrong)).sum())
-    found_odd = diagnose(
-        c, R, weight, line.intercept, line.slope, intercept is not None, method in ABSOLUTE
-    )
+    counts = np.where(aside, 0.0, weight)
+    judged = method not in ("robust", "theil-sen")
+    found_odd = diagnose(c, R, counts, intercept, method in ABSOLUTE, outliers=judged)
     odd = [
         f"{point_in_words(names, c, int(i))} is set aside: it is off the line of the others "
         f"(probability {wrong[i]:.2f})"

@@ -67,7 +67,16 @@ def undetermined(lines: RelaxivityTable) -> tuple[str, ...]:
         f"{symbol} of {agent} {condition}".strip() + " could not be determined"
         for (agent, condition), fits in lines.lines.items()
         for symbol, fit in fits.items()
-        if not np.isfinite(fit.r.value)
+        if not np.isfinite(fit.r.value) and (fit.n or _lost(lines, agent, condition, symbol))
+    )
+
+
+def _lost(lines: RelaxivityTable, agent: str, condition: str, symbol: str) -> bool:
+    """Whether an agent without a point had some: what was never measured is no failure."""
+    return any(
+        one.codes
+        for one in lines.left_out
+        if (one.agent, one.condition, one.symbol) == (agent, condition, symbol)
     )
 
 

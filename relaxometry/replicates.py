@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .estimate import Estimate
-from .regression import Relaxivity, no_line, t95
+from .regression import NORMAL95, Relaxivity, no_line, t95
 from .units import QUANTITIES
 
 Array = NDArray[np.float64]
@@ -85,7 +85,9 @@ def _refitted(line: Relaxivity, keep: NDArray[np.bool_]) -> Relaxivity:
 
 
 def _masks(line: Relaxivity) -> dict[int, NDArray[np.bool_]]:
-    numbers = np.unique(line.replicate[line.replicate != 0]).tolist()
+    # A batch is what holds agent: a blank with a number of its own is none.
+    own = (line.replicate != 0) & (line.concentration > 0)
+    numbers = np.unique(line.replicate[own]).tolist()
     return {int(n): (line.replicate == n) | (line.replicate == 0) for n in numbers}
 
 
@@ -110,9 +112,10 @@ def batches(line: Relaxivity) -> Batches:
     Q(τ²) = (y − μ)ᵀV⁻¹(y − μ) = k − 1 (Paule & Mandel, J Res Natl Bur Stand 87:377, 1982), or is 0
     where Q(0) is less. The interval is μ ± t(k−1)·√(q/1ᵀV⁻¹1), q = Q(τ²)/(k − 1) (Hartung & Knapp,
     Stat Med 20:3875, 2001; Sidik & Jonkman, Stat Med 21:3153, 2002). For replicates of one design
-    without shared points it is mean ± t·SD/√k. Q(0) is Cochran's Q (Biometrics 10:101, 1954), held
-    against F where the errors come from the scatter, else against χ². A stock error, common to all
-    replicates, is added to the error of the mean.
+    without shared points it is mean ± t·SD/√k. It is never narrower than ± 1.96 of the slopes' own
+    errors: replicates that agree by chance are not known better. Q(0) is Cochran's Q
+    (Biometrics 10:101, 1954), held against F where the errors come from the scatter, else
+    against χ². A stock error, common to all replicates, is added to the error of the mean.
     """
     lines = lines_of_replicates(line)
     known = {number: one for number, one in lines.items() if math.isfinite(one.r.value)}
@@ -151,10 +154,13 @@ def batches(line: Relaxivity) -> Batches:
     if k == 2:
         flags.append("two replicates: their SD is hardly known")
     stock = (line.stock_rsd * mu) ** 2
-    stderr = math.sqrt(variance + stock)
     # Welch and Satterthwaite; the stock's share is taken as known.
     freedom = (k - 1) * (1 + stock / variance) ** 2 if variance > 0 else math.inf
-    half = t95(freedom) * stderr
+    half = t95(freedom) * math.sqrt(variance + stock)
+    # Slopes that agree by chance are not better known than their own errors allow.
+    own = fixed_variance if math.isfinite(fixed_variance) else 0.0
+    half = max(half, NORMAL95 * math.sqrt(own + stock))
+    stderr = math.sqrt(max(variance, own) + stock)
     return Batches(
         lines=lines,
         mean=mean,
@@ -285,13 +291,10 @@ def doubts(line: Relaxivity, found: Batches | None = None) -> Iterator[str]:
     """What replicates cast doubt on, in sentences for the table's warnings."""
     found = batches(line) if found is None else found
     symbol, k = line.r.symbol, found.slopes.size
-    unit = QUANTITIES[symbol].unit if symbol in QUANTITIES else ""
     if found.heterogeneity_p < SIGNIFICANT:
-        low, high = found.ci95
         yield (
             f"{symbol}: {k} replicates differ by more than their errors (p = "
-            f"{found.heterogeneity_p:.1g}), so the interval of the line through all of them is too "
-            f"narrow: state mean ± SD, or the mixed interval {low:.4g} … {high:.4g} {unit}"
+            f"{found.heterogeneity_p:.1g}), so the line through all of them is too sure of itself"
         )
     if k == 2:
         yield f"{symbol}: two replicates, so their SD is hardly known"
@@ -371,11 +374,10 @@ def replicate_summary(lines: Lines) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for (agent, condition), fits in lines.items() if replicated(lines) else ():
         found = {symbol: batches(line) for symbol, line in fits.items()}
-        numbers: set[int] = set().union(*(one.lines for one in found.values()))
         row: dict[str, Any] = {
             "agent": agent,
             "condition": condition,
-            "n_replicates": len(numbers),
+            "n_replicates": max(one.slopes.size for one in found.values()),
         }
         for symbol, one in found.items():
             unit = QUANTITIES[symbol].key

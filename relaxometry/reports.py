@@ -25,6 +25,7 @@ def report(
     folder: str | Path,
     *,
     look: plots.Look | None = None,
+    prediction: bool = False,
     force: bool = False,
 ) -> Path:
     """Write the report of a study, the same to the byte for the same result.
@@ -41,6 +42,8 @@ def report(
         To be made.
     look : plots.Look, optional
         Size of the figures of relaxivity; default two columns of a journal.
+    prediction : bool
+        Draw 95 % prediction bands as well, for one more tube.
     force : bool
         Replace an earlier report, once the new one is complete.
 
@@ -56,12 +59,12 @@ def report(
         error nothing is left behind, and an earlier report is as it was.
     """
     with whole_folder(folder, "results.json", force) as beside:
-        _write(result, beside, look)
+        _write(result, beside, look, prediction)
     return Path(folder) / "index.html"
 
 
-def _write(result: StudyResult, folder: Path, look: plots.Look | None) -> None:
-    figures = _figures(result, look)
+def _write(result: StudyResult, folder: Path, look: plots.Look | None, prediction: bool) -> None:
+    figures = _figures(result, look, prediction)
     drawn = {name: plots.as_svg(figure) for name, figure in figures.items()}
     ranking = result.ranking
     text = page(result, drawn, ranking)
@@ -84,7 +87,9 @@ def _write(result: StudyResult, folder: Path, look: plots.Look | None) -> None:
         )
 
 
-def _figures(result: StudyResult, look: plots.Look | None = None) -> dict[str, Figure]:
+def _figures(
+    result: StudyResult, look: plots.Look | None = None, prediction: bool = False
+) -> dict[str, Figure]:
     """Every figure of a report by its name."""
     figures: dict[str, Figure] = {}
     if result.relaxivity is not None:
@@ -94,6 +99,7 @@ def _figures(result: StudyResult, look: plots.Look | None = None) -> dict[str, F
             result.facts.field_T,
             look,
             result.literature,
+            prediction,
         )
     if result.tubes:
         shown = max(result.tubes)  # T2 where there is one: no tube is dark in all of its echoes
@@ -118,13 +124,15 @@ def relaxivity_figures(
     field_T: float | None = None,
     look: plots.Look | None = None,
     literature: pd.DataFrame | None = None,
+    prediction: bool = False,
 ) -> dict[str, Figure]:
     """Figures of a table of relaxivities by name.
 
     ``relaxivity``; ``r1_bars`` and ``r2_bars`` where there are two agents or conditions to compare;
     ``relaxivity_map`` where one has both r1 and r2.
     """
-    figures = {"relaxivity": plots.relaxivity_lines(table, concentration_of, look=look)}
+    lines = plots.relaxivity_lines(table, concentration_of, look=look, prediction=prediction)
+    figures = {"relaxivity": lines}
     for symbol in ("r1", "r2"):
         known = [key for key, fits in table.lines.items() if symbol in fits]
         if len(known) > 1 and any(math.isfinite(table.lines[k][symbol].r.value) for k in known):

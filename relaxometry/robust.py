@@ -16,9 +16,11 @@ from .straight import Line
 
 Array = NDArray[np.float64]
 
+NORMAL95 = 1.959963984540054
 #: How likely a point is thought to be wrong before it is looked at: one in ten.
 WRONG = 0.1
-_MOST_WAYS = 4000  # sets of points thought wrong at a time
+#: Of more points only so many may be wrong: those farthest from the line of Theil and Sen.
+SUSPECTS = 12
 
 
 class Mixture(NamedTuple):
@@ -91,10 +93,10 @@ def averaged(x: Array, y: Array, sigma: Array, intercept: float | None = None) -
     Notes
     -----
     Box & Tiao, Biometrika 55:119 (1968); Guttman, Technometrics 15:723 (1973). As many points may
-    be wrong as a quarter of them (at least one), as long as a degree of freedom is left.
+    be wrong as a quarter of them (at least one, 12 at most), if a degree of freedom is left.
     """
     n, p = x.size, 2 if intercept is None else 1
-    keep = _ways(x, p)
+    keep = _ways(x, p, _suspects(x, y, sigma, intercept))
     a, b, inverse, rss = _lines(x, y, sigma, keep, intercept)
     dof = keep.sum(axis=1) - p
     gone = n - keep.sum(axis=1)
@@ -148,7 +150,7 @@ def theil_sen(x: Array, y: Array) -> tuple[Line, tuple[float, float]]:
         low, high = (float(end) for end in theilslopes(y, x, 0.95)[2:])
     else:
         low, high = _by_rank(slopes, x.size)
-    error = (high - low) / (2 * 1.959963984540054)
+    error = (high - low) / (2 * NORMAL95)
     covariance = np.array(
         [
             [x.mean() ** 2 + x.var(), -x.mean()],
@@ -160,13 +162,27 @@ def theil_sen(x: Array, y: Array) -> tuple[Line, tuple[float, float]]:
     return line, (low, high)
 
 
-def _ways(x: Array, p: int) -> NDArray[np.bool_]:
+def _suspects(x: Array, y: Array, sigma: Array, intercept: float | None) -> NDArray[np.intp]:
+    """The points that may be wrong: all, or of many those farthest from a line none can bend."""
+    if x.size <= SUSPECTS:
+        return np.arange(x.size)
+    if intercept is None:
+        line, _ = theil_sen(x, y)
+        residual = y - line.intercept - line.slope * x
+    else:
+        away = x != 0
+        residual = y - intercept - np.median((y[away] - intercept) / x[away]) * x
+    farthest: NDArray[np.intp] = np.sort(np.argsort(-np.abs(residual / sigma))[:SUSPECTS])
+    return farthest
+
+
+def _ways(x: Array, p: int, suspects: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Every set of points that may be right: a row each, the first with all of them."""
     n, rows = x.size, [np.ones((1, x.size), dtype=bool)]
-    for k in range(1, max(1, n // 4) + 1):
-        if n - k - p < 1 or math.comb(n, k) > _MOST_WAYS:
+    for k in range(1, min(max(1, n // 4), suspects.size) + 1):
+        if n - k - p < 1:
             break
-        gone = np.array(list(combinations(range(n), k)))
+        gone = np.array(list(combinations(suspects.tolist(), k)))
         keep = np.ones((len(gone), n), dtype=bool)
         np.put_along_axis(keep, gone, False, axis=1)
         rows.append(keep)

@@ -104,9 +104,7 @@ def replicate_rows(table: RelaxivityTable) -> list[Row]:
             "name": named(row["agent"], row["condition"]),
             "n": str(int(row["n_replicates"])),
             "r": {s: _replicated(row, s) for s in symbols_of(table)},
-            "ratio": number(row["r2_r1_mean"], row["r2_r1_sd"])
-            if math.isfinite(row["r2_r1_mean"])
-            else "–",
+            "ratio": _value(row.get("r2_r1_mean", math.nan), row.get("r2_r1_sd", math.nan)),
         }
         for row in table.replicate_summary.to_dict("records")
         if row["n_replicates"] > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,6 +28,7 @@ def analyse_table(
     facts: StudyFacts | None = None,
     *,
     method: Method = "auto",
+    intercepts: Mapping[str, float] | None = None,
     keep_flagged: bool = False,
     stock_sd_percent: float | None = None,
     literature: str | Path | None = None,
@@ -43,7 +45,7 @@ def analyse_table(
         Title, field, temperature, medium and ion. What is not said here is taken from the columns
         ``field_T``, ``temperature_C``, ``medium`` and ``ion`` where all rows agree. The ion is also
         that of concentrations by mass.
-    method : str
+    method, intercepts
         As for :func:`relaxometry.relaxivity`.
     keep_flagged : bool
         As for :func:`relaxometry.relaxivity`.
@@ -72,7 +74,9 @@ def analyse_table(
         facts = facts or StudyFacts()
         read = _with_options(read, facts, stock_sd_percent)
         facts, by_row = facts_of(read, facts)
-        lines = relaxivity(read, method, keep_flagged=keep_flagged, before=before)
+        lines = relaxivity(
+            read, method, intercepts=intercepts, keep_flagged=keep_flagged, before=before
+        )
     except InputError as error:
         raise (error if error.path or path is None else error.at(path)) from None
     inputs = [] if path is None else [hashed(path, path.parent)]

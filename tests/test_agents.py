@@ -380,3 +380,80 @@ class TestDoubts:
         assert not any(warning.startswith("B: r2") for warning in warnings)
         unknown = "errors of the concentration are not used: the rates have no errors"
         assert f"B: r1: {unknown}" in warnings
+
+
+class TestBlanks:
+    def two(self, **blank):
+        """A at 3 and 7 T, r2 100 and 150, and one blank."""
+        rows = [("A", f, c, 9 + r2 * c) for f, r2 in ((3.0, 100), (7.0, 150)) for c in C]
+        made = pd.DataFrame(rows, columns=["agent", "field_T", "concentration_mM", "R2_per_s"])
+        made["R2_per_s"] *= 1 + np.random.default_rng(0).normal(0, 0.01, len(made))
+        one = {"agent": "blank", "concentration_mM": 0.0, "R2_per_s": 9.0} | blank
+        return pd.concat([made, pd.DataFrame([one])], ignore_index=True)
+
+    def test_belong_to_the_settings_they_do_not_contradict(self):
+        result = rx.relaxivity(self.two(field_T=7.0))
+        assert [lines["r2"].n for lines in result.lines.values()] == [4, 5]
+        assert list(result) == [("A", "3 T"), ("A", "7 T")]
+        assert "no blank belongs to A 3 T" in result.warnings
+        everywhere = rx.relaxivity(self.two())
+        assert [lines["r2"].n for lines in everywhere.lines.values()] == [5, 5]
+
+    def test_of_a_setting_that_all_tubes_contradict_are_on_no_line(self):
+        made = self.two(field_T=1.5)
+        result = rx.relaxivity(made[made["field_T"] != 3])
+        assert result["A"]["r2"].n == 4
+        assert any(text.startswith("tube 6, blank, on no line") for text in result.warnings)
+
+    def test_near_temperatures_are_one_and_an_unsaid_one_joins(self):
+        made = self.two().assign(field_T=[*[7.0] * 7, NAN, NAN])
+        made["temperature_C"] = [21.9, 22.0, 22.1, NAN, 22.3, 22.0, 22.0, 21.8, 22.0]
+        assert len(rx.relaxivity(made)) == 1
+
+
+class TestImpossible:
+    def one(self, r1=4.0, r2=24.0, R1_0=0.4, R2_0=9.0, noise=0.005):
+        rng = np.random.default_rng(1)
+        c = np.array([0.0, 0.05, 0.1, 0.2, 0.4])
+        made = pd.DataFrame({"agent": "A", "concentration_mM": c})
+        made["R1_per_s"] = (R1_0 + r1 * c) * (1 + rng.normal(0, noise, 5))
+        made["R2_per_s"] = (R2_0 + r2 * c) * (1 + rng.normal(0, noise, 5))
+        return rx.relaxivity(made).warnings
+
+    @pytest.mark.parametrize(
+        ("changes", "word"),
+        [
+            ({"R1_0": 9.0, "r1": 24.0, "R2_0": 0.4, "r2": 4.0}, "are the columns swapped"),
+            ({"r2": -20.0}, "r2 is negative: R2 falls with concentration"),
+            ({"r2": 24e3}, "is not that of an ion"),
+            ({"r1": 0.004, "noise": 1e-5}, "is not that of an ion"),
+        ],
+    )
+    def test_is_said(self, changes, word):
+        assert any(word in text for text in self.one(**changes))
+
+    def test_a_possible_one_has_no_such_word(self):
+        assert self.one() == ()
+
+
+def test_replicates_of_r2_alone_are_reported(tmp_path):
+    rng = np.random.default_rng(3)
+    rows = [
+        ("A", n, c, (9 + (24 + n) * c) * (1 + rng.normal(0, 0.01))) for n in (1, 2, 3) for c in C
+    ]
+    names = ["agent", "replicate", "concentration_mM", "R2_per_s"]
+    result = rx.analyse_table(pd.DataFrame([*rows, ("blank", 9, 0.0, 9.0)], columns=names))
+    assert "mean ± SD" in result.relaxivity.methods()
+    assert "[[Replicates]]" in result.relaxivity.report()
+    assert result.relaxivity.replicate_summary["n_replicates"].tolist() == [3]
+    assert rx.report(result, tmp_path / "out").is_file()
+
+
+def test_copied_replicates_are_told_and_no_better_known_than_one():
+    one = table(("A",), noise=0.02)
+    made = pd.concat([one.assign(replicate=n) for n in (1, 2, 3)])
+    result = rx.relaxivity(made[made["agent"] == "A"])
+    assert "replicates 1 and 2 of A are alike: copies?" in result.warnings
+    row = result.replicate_summary.iloc[0]
+    assert row["r2_mixed_stderr_per_mM_per_s"] >= row["r2_within_stderr_per_mM_per_s"] > 0
+    assert row["r2_mixed_ci95_high_per_mM_per_s"] > row["r2_mixed_per_mM_per_s"]

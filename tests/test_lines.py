@@ -10,7 +10,7 @@ import pytest
 from scipy import optimize, stats
 
 import relaxometry as rx
-from relaxometry.ratio import ratio
+from relaxometry.ratio import fieller, ratio
 from tests.studies import CASES, scored
 
 C = np.array([0, 0.025, 0.05, 0.1, 0.2, 0.4])
@@ -125,6 +125,24 @@ class TestRobust:
         assert list(np.flatnonzero(~line.used)) == [4, 9, 16]
         assert line.ci95[0] < 90 < line.ci95[1]
         assert line.dof == 13
+
+    def test_a_quarter_of_many_tubes(self):
+        c = np.tile(C, 4)
+        rates = noisy(3, c=c)
+        wrong = [1, 5, 8, 13, 15, 22]
+        rates[wrong] += np.array([30, -40, 25, 50, -30, 35])
+        line = rx.relaxivity_fit(c, rates, method="robust")
+        assert list(np.flatnonzero(~line.used)) == wrong
+        assert line.ci95[0] < 90 < line.ci95[1]
+
+    @pytest.mark.parametrize("n", [4, 5, 6])
+    def test_of_clean_tubes_none_is_called_off_the_line(self, n):
+        told = [
+            rx.relaxivity_fit(C[-n:], noisy(seed, c=C[-n:]), method="robust").remarks
+            for seed in range(200)
+        ]
+        assert sum(any("does not lie" in text for text in one) for one in told) == 0
+        assert sum(any("set aside" in text for text in one) for one in told) <= 20
 
     def test_a_fixed_intercept(self):
         rates = noisy(2)
@@ -303,6 +321,26 @@ class TestRatio:
         found = ratio(*self.two(r1=0.1, error=0.2))
         assert found.denominator.ci95[0] < 0 < found.denominator.ci95[1]
         assert math.inf in [abs(end) for end in found.fieller95]
+
+    def test_an_end_far_off_is_an_end(self):
+        """r1 is above 0, if barely: the closed form of Fieller's interval has an upper end."""
+        c = np.array([0, 0.05, 0.1, 0.2, 0.4])
+        r1 = rx.relaxivity_fit(c, [0.522, 0.508, 0.766, 0.755, 0.941], symbol="r1")
+        r2 = rx.relaxivity_fit(c, [3.63, 4.73, 7.41, 8.85, 14.62], symbol="r2")
+        assert r1.ci95[0] > 0
+        found = ratio(r2, r1)
+        t, off = stats.t.ppf(0.975, 3), c - c.mean()
+        shared = (r1.residual @ r2.residual) / 3 / (off @ off)
+        closed = fieller(r2.r, r1.r, t, shared)
+        assert found.fieller95 == pytest.approx(closed, rel=1e-6)
+        assert math.isfinite(closed[1])
+
+    def test_tubes_without_a_number_are_not_one_tube(self):
+        r2, r1 = (
+            rx.relaxivity_fit(C, noisy(seed), symbol=s, tubes=[None] * 6)
+            for seed, s in ((1, "r2"), (2, "r1"))
+        )
+        assert abs(ratio(r2, r1).covariance) < 1e-9
 
     def test_the_stock_cancels(self):
         one, two = (ratio(*self.two(stock_rsd=f)) for f in (0.0, 0.2))

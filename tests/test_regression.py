@@ -48,6 +48,12 @@ class TestFewPoints:
         assert line.flags == ("no degree of freedom: the error of the slope is unknown",)
         assert "r2 = 250 mM⁻¹ s⁻¹" in repr(line)
 
+    def test_two_points_with_their_errors_have_one(self):
+        line = rx.relaxivity_fit([0, 0.2], [10, 60], stderr=[0.3, 0.4])
+        assert line.r.stderr == pytest.approx(0.5 / 0.2)
+        assert line.ci95[1] - line.r.value == pytest.approx(1.9 * 2.5)
+        assert "not held against the scatter" in line.flags[0]
+
     @pytest.mark.parametrize("c", [[0.1], [0.1, 0.1, 0.1], [], [0, 0]])
     def test_one_concentration_is_no_line(self, c):
         with pytest.raises(rx.InputError, match="different concentration; expected at least two"):
