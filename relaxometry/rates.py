@@ -182,7 +182,7 @@ def _copied(used: pd.DataFrame, rates: list[str]) -> list[str]:
     said = []
     keys = ["agent", *(key for key in _SAME_LINE if key != "replicate")]
     held = used[(used["concentration_mM"] > 0) & (used["replicate"] > 0)]
-    for _, own in held.astype(dict.fromkeys(keys, str)).groupby(keys, sort=False):
+    for _, own in held.groupby(keys, sort=False, dropna=False):
         seen: dict[tuple[Any, ...], int] = {}
         for number, batch in own.groupby("replicate"):
             numbers = batch[["concentration_mM", *rates]].sort_values("concentration_mM")

@@ -67,17 +67,20 @@ def undetermined(lines: RelaxivityTable) -> tuple[str, ...]:
         f"{symbol} of {agent} {condition}".strip() + " could not be determined"
         for (agent, condition), fits in lines.lines.items()
         for symbol, fit in fits.items()
-        if not np.isfinite(fit.r.value) and (fit.n or _lost(lines, agent, condition, symbol))
+        if not np.isfinite(fit.r.value) and not _never(lines, agent, condition, symbol)
     )
 
 
-def _lost(lines: RelaxivityTable, agent: str, condition: str, symbol: str) -> bool:
-    """Whether an agent without a point had some: what was never measured is no failure."""
-    return any(
+def _never(lines: RelaxivityTable, agent: str, condition: str, symbol: str) -> bool:
+    """Whether this was never measured of an agent whose other relaxivity was: no failure."""
+    fits = lines.lines[agent, condition]
+    others = any(np.isfinite(fit.r.value) for fit in fits.values())
+    lost = any(
         one.codes
         for one in lines.left_out
         if (one.agent, one.condition, one.symbol) == (agent, condition, symbol)
     )
+    return others and not fits[symbol].n and not lost
 
 
 def not_stated(facts: StudyFacts, by_row: Collection[str] = ()) -> str:

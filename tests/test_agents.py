@@ -403,7 +403,7 @@ class TestBlanks:
         made = self.two(field_T=1.5)
         result = rx.relaxivity(made[made["field_T"] != 3])
         assert result["A"]["r2"].n == 4
-        assert any(text.startswith("tube 6, blank, on no line") for text in result.warnings)
+        assert any(text.startswith("tube 5, blank, on no line") for text in result.warnings)
 
     def test_near_temperatures_are_one_and_an_unsaid_one_joins(self):
         made = self.two().assign(field_T=[*[7.0] * 7, NAN, NAN])

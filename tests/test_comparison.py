@@ -180,10 +180,25 @@ class TestWelch:
         assert compare(*both).stderr == pytest.approx(np.sqrt(sum(means)))
         assert compare(*own).stderr > compare(*both).stderr
 
-    def test_replicates_of_one_alone_are_points_of_its_line(self):
-        found = compare(replicated(1, [300, 300]), one(2, 300))
-        assert found.test in (ANCOVA, SLOPES)
-        assert found.why.endswith("(replicates of one of them alone)")
+    def test_one_batch_against_several_has_their_scatter(self):
+        """Like one more replicate, predicted by the others: t = (ȳ − y)/(s·√(1 + 1/k)), k − 1."""
+        several, single = replicated(1, [290, 300, 310]), one(2, 300)
+        slopes = [several.refit(several.replicate == k).r.value for k in (1, 2, 3)]
+        found = compare(several, single)
+        mean, s, y = np.mean(slopes), np.std(slopes, ddof=1), single.r.value
+        stderr = s * np.sqrt(1 / 3 + (y / mean) ** 2)
+        assert (found.test, found.dof) == (REPLICATES, 2)
+        assert found.stderr == pytest.approx(stderr)
+        assert found.p == pytest.approx(2 * stats.t.sf(abs(mean - y) / stderr, 2))
+        assert compare(single, several).difference == pytest.approx(-found.difference)
+
+    def test_one_batch_against_several_calls_alike_agents_different_as_often_as_it_says(self):
+        rng, called = np.random.default_rng(8), 0
+        for seed in range(600):
+            slopes = 300 * (1 + 0.05 * rng.standard_normal(4))
+            several, single = replicated(seed, slopes[:3]), one(seed + 9999, slopes[3])
+            called += compare(several, single).p < 0.05
+        assert 0.03 <= called / 600 <= 0.075
 
     def test_stocks_with_errors(self):
         a, b = one(1, 100, stock_rsd=0.05), one(2, 130, stock_rsd=0.03)
