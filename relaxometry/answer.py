@@ -35,7 +35,9 @@ def relaxivity_lines(table: RelaxivityTable) -> Iterator[str]:
             parts.append("r2/r1 not determined")
         elif row["class"] != "not determined":
             ratio = found["r2_r1_mean"] if found else row["r2_r1"]
-            parts.append(f"r2/r1 = {ratio:.3g}: {row['class']}")
+            ends = (row["r2_r1_ci95_low"], row["r2_r1_ci95_high"])
+            bare = " (unbounded, r1 may be 0)" if any(map(math.isinf, ends)) else ""
+            parts.append(f"r2/r1 = {ratio:.3g}{bare}: {row['class']}")
         yield f"{name}: " + ", ".join(parts)
 
 

@@ -173,7 +173,7 @@ def doubts_of(table: pd.DataFrame, points: pd.DataFrame) -> list[str]:
         shared = blank & np.logical_and.reduce([stated[k].isin(["", own[k]]) for k in settings])
         if line.sum() + shared.sum() == 2:
             name = f"{own['agent']} {own['condition']}".strip()
-            said.append(f"{name}: a line through two points tells nothing of its own error")
+            said.append(f"{name}: nothing checks a line through two points")
     return list(dict.fromkeys(said))
 
 
