@@ -99,6 +99,9 @@ def cases(rng):
             line(rng, 300, 1, k=3, between=s, group=g) for g, s in (("a", 10), ("b", 30))
         ],
         "5 batches each": [line(rng, 300, 1, k=5, between=10, group=g) for g in "ab"],
+        "3 batches against one": [
+            line(rng, 300, 1, k=k, between=10, group=g) for g, k in (("a", 3), ("b", 1))
+        ],
         "3 batches, four agents at once": [
             line(rng, 300, 1, k=3, between=10, group=g) for g in "abcd"
         ],
