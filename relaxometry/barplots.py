@@ -241,8 +241,8 @@ def _bars(
     ax.set_ylim(1.08 * lowest, highest + (0.09 if letters else 0.05) * top)
     ax.spines["bottom"].set_visible(False)
     ax.yaxis.set_major_locator(MaxNLocator(6))
-    letters = int(0.85 * 72 * high / (0.55 * look.points))
-    said = [textwrap.fill(text, letters) for text in _said(errors, slopes)]
+    across = int(0.85 * 72 * high / (0.55 * look.points))
+    said = [textwrap.fill(text, across) for text in _said(errors, slopes)]
     ax.set_ylabel("\n".join([QUANTITIES[symbol].label, *said]))
     return figure
 
