@@ -73,6 +73,9 @@ def pdf_page(
         lower, fewer = _built(result, figures, ranking, height_mm)
         if fewer < pages:
             return lower
+    if pages > 1:  # then the figure may as well be as wide as the page
+        wide, as_many = _built(result, figures, ranking, _PAGE_MM)
+        return wide if as_many == pages else content
     return content
 
 
