@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .agents import RelaxivityTable
-from .canvas import AGENT_COLOURS, INK, SMALL_PRINT, STYLE, Look, Picture, agent_looks, short_name
+from .canvas import AGENT_COLOURS, INK, SMALL_PRINT, STYLE, Look, Picture, agent_looks, short_names
 from .errors import InputError
+from .quoted import Quoted, quoted
 from .units import QUANTITIES, RELAXIVITY_OF
 
 if TYPE_CHECKING:
@@ -49,8 +51,9 @@ def agent_bars(
     table : RelaxivityTable
     symbol : {"r1", "r2"}
     errors : {"auto", "sd", "ci95", "stderr"}
-        ``sd``: the mean ± SD of the slopes of the replicates. ``ci95``, ``stderr``: the line
-        through all points, with its 95 % interval or standard error. ``auto``: ``sd`` where every
+        ``sd``: the mean ± SD of the slopes of the replicates; an agent without two has its line ±
+        standard error. ``ci95``, ``stderr``: the mean of the replicates with the mixed 95 %
+        interval or standard error; without two, the line with its own. ``auto``: ``sd`` where an
         agent has two replicates or more, else ``ci95``. The axis says which.
     marks : {"auto", "stars", "letters", "none"}
         ``stars``: a bracket for each pair that differs at p < 0.05 (Holm): * < 0.05, ** < 0.01,
@@ -68,18 +71,29 @@ def agent_bars(
     Raises
     ------
     InputError
-        For a symbol that the table does not have, or a pair that was not compared.
+        For a symbol that the table does not have, unknown errors or marks, ``sd`` where nothing was
+        replicated, or a pair that was not compared.
     """
     look = look or Look()
     known = [s for s in RELAXIVITY_OF.values() if any(s in fits for fits in table.lines.values())]
     if symbol not in known:
         raise InputError(f"{symbol!r}", field="symbol", expected=" or ".join(known))
+    for name, value, choices in (("errors", errors, Errors), ("marks", marks, Marks)):
+        if value not in get_args(choices):
+            expected = ", ".join(get_args(choices))
+            raise InputError(f"{value!r}"[:60], field=name, expected=expected)
     replicates = table.replicates if replicates is None else replicates
     keys = list(table)
     slopes = {key: _slopes(replicates, key, symbol) for key in keys}
+    repeated = any(slopes.values())
     if errors == "auto":
-        errors = "sd" if min(map(len, slopes.values())) > 1 else "ci95"
-    heights = [_height(table, key, symbol, errors, slopes[key]) for key in keys]
+        errors = "sd" if repeated else "ci95"
+    if errors == "sd" and not repeated:
+        raise InputError(
+            "'sd'", field="errors", expected="ci95 or stderr: no agent has two replicates"
+        )
+    known_of = quoted(table)
+    heights = [_height(known_of[key].get(symbol), errors, slopes[key]) for key in keys]
     brackets: list[tuple[int, int, str]] = []
     over: Mapping[Key, str] = {}
     if marks != "none" or pairs is not None:
@@ -106,20 +120,18 @@ def _slopes(replicates: pd.DataFrame, key: Key, symbol: str) -> list[float]:
 
 
 def _height(
-    table: RelaxivityTable, key: Key, symbol: str, errors: Errors, slopes: Sequence[float]
+    one: Quoted | None, errors: Errors, slopes: Sequence[float]
 ) -> tuple[float, float, float]:
     """Height of a bar, and how far its error reaches down and up."""
-    if errors == "sd":
-        if not slopes:
-            return math.nan, math.nan, math.nan
+    if errors == "sd" and slopes:
         sd = float(np.std(slopes, ddof=1))
         return float(np.mean(slopes)), sd, sd
-    line = table.lines[key].get(symbol)
-    if line is None:
+    if one is None:
         return math.nan, math.nan, math.nan
-    if errors == "stderr":
-        return line.r.value, line.r.stderr, line.r.stderr
-    return line.r.value, line.r.value - line.ci95[0], line.ci95[1] - line.r.value
+    if errors in ("sd", "stderr"):
+        return one.value, one.stderr, one.stderr
+    # Unequal replicates may pull the mixed interval past their mean.
+    return one.value, max(one.value - one.ci95[0], 0.0), max(one.ci95[1] - one.value, 0.0)
 
 
 def _brackets(
@@ -151,11 +163,20 @@ def _place(end: str | Key, keys: Sequence[Key]) -> int:
     return found[0]
 
 
-_SAID = {
-    "sd": "mean ± SD of replicates",
-    "ci95": "95 % interval",
-    "stderr": "± standard error",
-}
+def _said(errors: Errors, slopes: Mapping[Key, Sequence[float]]) -> list[str]:
+    """What the bars and their errors are."""
+    counts = sorted({len(own) for own in slopes.values() if own})
+    of_line = {"sd": "± standard error", "ci95": "95 % interval", "stderr": "± standard error"}
+    if not counts:
+        return [of_line[errors]]
+    n = "–".join(str(n) for n in (counts[0], counts[-1])[: len(counts)])
+    of_mean = {
+        "sd": "mean ± SD of replicates",
+        "ci95": "mean of replicates, mixed 95 % interval",
+        "stderr": "mean of replicates ± mixed standard error",
+    }
+    single = [f"one replicate: line, {of_line[errors]}"] * (not all(slopes.values()))
+    return [f"{of_mean[errors]}, n = {n}", *single]
 
 
 def _bars(
@@ -169,7 +190,7 @@ def _bars(
     letters: Mapping[Key, str],
 ) -> Figure:
     """Draw them; nothing is decided here."""
-    names = [short_name(key) for key in keys]
+    names = list(short_names(keys).values())
     # A few bars across two columns would be as broad as tables.
     fair = (len(keys) + 1) * 3.6 * look.points / 72 / look.inches
     share = 1.0 if look.narrow else min(1.0, max(0.5, fair))
@@ -204,7 +225,7 @@ def _bars(
         down = level - 0.22 * step
         ax.plot([i, i, j, j], [down, level, level, down], color=INK, lw=0.7 * look.lines)
         # Asterisks hang high in their line: half of it is air.
-        drop = -0.22 * look.points if set(text) <= {"*"} else 0.1 * look.points
+        drop = -0.02 * look.points if set(text) <= {"*"} else 0.2 * look.points
         ax.annotate(text, ((i + j) / 2, level), (0, drop), textcoords="offset points", ha="center")
     ax.axhline(0, color=INK, linewidth=0.6 * look.lines, clip_on=False)
     beside = max(0.6, 0.35 * (5 - len(keys)))
@@ -220,11 +241,9 @@ def _bars(
     ax.set_ylim(1.08 * lowest, highest + (0.09 if letters else 0.05) * top)
     ax.spines["bottom"].set_visible(False)
     ax.yaxis.set_major_locator(MaxNLocator(6))
-    said = _SAID[errors]
-    if errors == "sd":
-        counts = sorted({len(slopes[key]) for key in keys if slopes[key]})
-        said += f", n = {'–'.join(str(n) for n in (counts[0], counts[-1])[: len(counts)])}"
-    ax.set_ylabel(f"{QUANTITIES[symbol].label}\n{said}")
+    across = int(0.85 * 72 * high / (0.55 * look.points))
+    said = [textwrap.fill(text, across) for text in _said(errors, slopes)]
+    ax.set_ylabel("\n".join([QUANTITIES[symbol].label, *said]))
     return figure
 
 
@@ -275,8 +294,9 @@ def _bar(
             capthick=0.9 * look.lines,
             zorder=3,
         )
+    # To the right of the error bar, which they would hide.
     ax.plot(
-        i + np.linspace(-0.18, 0.18, len(slopes)),
+        i + np.linspace(0.13, 0.27, len(slopes)),
         slopes,
         "o",
         color=colour,

@@ -6,7 +6,11 @@ Colours tell agents apart for colour-blind readers too (Okabe & Ito, 2008).
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +48,7 @@ WIDTHS = {"single": (85.0, 7.0), "double": (174.0, 8.0), "presentation": (254.0,
 KINDS = ("svg", "pdf", "png")
 _NARROWEST, _WIDEST = 40.0, 1000.0  # mm
 _SMALLEST, _LARGEST = 4.0, 40.0  # points
+_ROOM = 6.0  # mm of width that each point of the letters takes
 _MM = 25.4
 
 
@@ -57,12 +62,13 @@ class Look:
         One or two columns of a journal (85 and 174 mm), a slide (254 mm), or a width in mm.
     font_size : float, optional
         Of its letters, in points as printed: 7, 8 and 16 by default; at any other width 7 below
-        120 mm, else 8. Numbers at the axes and legends are a little smaller.
+        120 mm, else 8 (smaller below 42 mm). Numbers at the axes and legends are a little smaller.
 
     Raises
     ------
     InputError
-        For an unknown width, one that is not 40 to 1000 mm, or letters not of 4 to 40 points.
+        For an unknown width, one that is not 40 to 1000 mm, or letters not of 4 to 40 points, or
+        of more than a sixth of the width in mm.
     """
 
     width: str | float = "double"
@@ -82,6 +88,13 @@ class Look:
             _between(self.width, "width", _NARROWEST, _WIDEST, "mm")
         if self.font_size is not None:
             _between(self.font_size, "font_size", _SMALLEST, _LARGEST, "points")
+            if self.font_size > self.mm / _ROOM:
+                raise InputError(
+                    f"{self.font_size:g} points at {self.mm:g} mm",
+                    field="font_size",
+                    expected=f"at most {math.floor(10 * self.mm / _ROOM) / 10:g} points",
+                    hint=f"each point takes {_ROOM:g} mm of width",
+                )
 
     @property
     def mm(self) -> float:
@@ -100,7 +113,7 @@ class Look:
             return float(self.font_size)
         if isinstance(self.width, str):
             return WIDTHS[self.width][1]
-        return 7.0 if self.mm < 120 else 8.0
+        return min(7.0, self.mm / _ROOM) if self.mm < 120 else 8.0
 
     @property
     def narrow(self) -> bool:
@@ -170,10 +183,38 @@ def agent_looks(
     return looks
 
 
+def short_names(keys: Sequence[tuple[str, str]], longest: int = 26) -> dict[tuple[str, str], str]:
+    """Agent and condition as a label, one for each key and no two alike.
+
+    A name that is too long is cut in its middle, for what tells batches apart is often at the end.
+    Labels that are alike even so are numbered.
+    """
+    names = {key: short_name(key, longest) for key in keys}
+    alike = Counter(names.values())
+    numbers: Counter[str] = Counter()
+    for key, name in names.items():
+        if alike[name] > 1:
+            numbers[name] += 1
+            end = f" #{numbers[name]}"
+            names[key] = short_name(key, max(longest - len(end), 3)) + end
+    return names
+
+
 def short_name(key: tuple[str, str], longest: int = 26) -> str:
-    """Agent and condition, cut off after so many letters."""
+    """Agent and condition, cut in the middle to so many letters; its end is kept."""
     name = " ".join(part for part in key if part)
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    if len(name) <= longest:
+        return name
+    tail = longest // 2
+    return f"{name[: longest - tail - 1].rstrip()}…{name[-tail:].lstrip()}"
+
+
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """No warning for each letter that the font lacks: in its place there is a box, seen by all."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
+        yield
 
 
 def as_svg(figure: Figure) -> bytes:
@@ -225,6 +266,7 @@ def save(figure: Figure, path: str | Path, dpi: float = 300.0) -> Path:
     return path
 
 
+@any_letters()
 @rc_context(STYLE)
 def _written(
     figure: Figure,

@@ -81,3 +81,11 @@ def meets(box: Box, others: Sequence[Box] | Array) -> bool:
     """Whether a box overlaps any of others."""
     x0, y0, x1, y1 = np.reshape(others, (-1, 4)).T
     return bool(((x1 > box[0]) & (x0 < box[2]) & (y1 > box[1]) & (y0 < box[3])).any())
+
+
+def along_line(length: float, height: float, middle: Array, direction: Array) -> list[Box]:
+    """A turned text as small boxes along it: the one around all of it is mostly air."""
+    half = height / 2
+    places = np.linspace(-length / 2, length / 2, 2 + int(length / height))
+    ends = middle + places[:, None] * direction
+    return [(float(x - half), float(y - half), float(x + half), float(y + half)) for x, y in ends]

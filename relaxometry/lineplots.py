@@ -16,8 +16,10 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
 from .agents import LeftOut, RelaxivityTable
-from .canvas import FAINT, INK, SMALL_PRINT, Look, Picture, agent_looks, short_name
+from .canvas import FAINT, INK, SMALL_PRINT, Look, Picture, agent_looks, any_letters, short_names
 from .flags import tubes_in_words
+from .numerals import number
+from .quoted import Quoted, quoted
 from .regression import Relaxivity
 from .units import QUANTITIES, RELAXIVITY_OF
 
@@ -43,6 +45,7 @@ _PLAINEST = 14  # letters of a name in a panel
 _PAGE = 9.0  # inches that a figure may be high
 
 
+@any_letters()
 def relaxivity_lines(
     table: RelaxivityTable,
     concentration_of: str = "",
@@ -54,7 +57,8 @@ def relaxivity_lines(
     """R1 and R2 against concentration: points with their errors, lines, 95 % confidence bands.
 
     Points that are left out are hollow, with the number of their tube, and so are those that a
-    robust line sets aside; the legend says why.
+    robust line sets aside; the legend says why. It says r1 and r2 too: with two replicates or more
+    their mean ± SD, else the slope ± its standard error.
 
     Parameters
     ----------
@@ -96,6 +100,7 @@ class _Drawing:
         lines = [line for fits in table.lines.values() for line in fits.values()]
         self.residuals = residuals and any(_standard(line)[1].any() for line in lines)
         self.looks = agent_looks(list(table.lines))
+        self.quoted = quoted(table)
         self.wide = look.inches / (1 if look.narrow else 2)  # inches of a panel
         self.letters = int(72 * self.wide / (0.58 * look.letters(0.92))) - 12  # of a legend
 
@@ -107,6 +112,7 @@ class _Drawing:
             chosen = {symbol: self._of(symbol) for symbol in symbols}
             gone = {symbol: self._said(symbol) for symbol in symbols}
             entries = {s: len(chosen[s]) + sum(t.count("\n") + 1 for t in gone[s]) for s in symbols}
+            entries = {s: n + self._title(s, chosen[s]).count("\n") for s, n in entries.items()}
             rows = len(symbols) // columns
             legend = (max(entries.values()) + 2.0) * look.line_inches * below
             margins = 3.5 * look.line_inches
@@ -306,18 +312,30 @@ class _Drawing:
             place |= {"borderaxespad": 0.0}
         legend = ax.legend(
             [*ax.get_legend_handles_labels()[0], *rings],
-            [*(self._line_name(key, line) for key, line in lines.items()), *rings.values()],
-            title=f"{symbol} ({QUANTITIES[symbol].people_unit})",
+            [*self._line_names(symbol, lines), *rings.values()],
+            title=self._title(symbol, lines),
             alignment="left",
             **place,
         )
         legend.get_title().set_fontweight("bold")
         legend.set_in_layout(False)
 
-    def _line_name(self, key: tuple[str, str], line: Relaxivity) -> str:
-        # Its unit is in the legend's title.
-        value = str(line.r).removesuffix(f" {QUANTITIES[line.r.symbol].people_unit}")
-        return f"{short_name(key, max(8, min(26, self.letters - len(value) - 2)))}  {value}"
+    def _title(self, symbol: str, lines: Lines) -> str:
+        """What the numbers of the legend are."""
+        own = [self.quoted[key][symbol] for key in lines]
+        said = [f"{symbol} ({QUANTITIES[symbol].people_unit})"]
+        single = any(not one.n and math.isfinite(one.stderr) for one in own)
+        if any(one.n for one in own):
+            said += ["mean ± SD of replicates", *["one line: ± standard error"] * single]
+        elif single:
+            said.append("± standard error")
+        return "\n".join(said)
+
+    def _line_names(self, symbol: str, lines: Lines) -> list[str]:
+        values = [_in_words(self.quoted[key][symbol]) for key in lines]
+        longest = max(8, min(26, self.letters - max(map(len, values), default=0) - 2))
+        names = short_names(list(lines), longest)
+        return [f"{names[key]}  {value}" for key, value in zip(lines, values, strict=True)]
 
     def _clear(self, ax: Axes) -> bool:
         """Whether no line, band or point runs behind the legend of a panel."""
@@ -333,6 +351,10 @@ class _Drawing:
             for path in shade.get_paths()
         ]
         return not any(box.contains(x, y) for xy in drawn for x, y in xy)
+
+
+def _in_words(one: Quoted) -> str:
+    return number(one.value, one.sd if one.n else one.stderr)
 
 
 def _standard(line: Relaxivity) -> tuple[Array, NDArray[np.bool_]]:

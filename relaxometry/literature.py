@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 
+from .concentration import NAMES, element
 from .csvtable import read_table
 from .errors import InputError
 
@@ -42,7 +44,8 @@ def literature(
         least one of ``r1_per_mM_per_s``, ``r2_per_mM_per_s``, ``r2_r1``; where wanted
         ``condition``, ``field_T``, ``r1_sd``, ``r2_sd``, ``remark``.
     ion : str, optional
-        Only rows with this ion, alone or among others (``"Fe"``, ``"Fe+Mn"``).
+        Only rows with this ion, alone or among others (``"Fe"``, ``"Fe+Mn"``); ``"Fe3+"``,
+        ``"Fe(III)"`` and ``"iron"`` are ``"Fe"``.
     field_T : float, optional
         Only rows at a comparable field: within a factor of 1.25; an unstated one is not comparable.
 
@@ -107,10 +110,10 @@ def comparable(
     """
     near = table[same_field(table["field_T"], math.nan if field_T is None else field_T)]
     at = f"at {field_T:g} T" if field_T is not None and field_T > 0 else "at an unknown field"
-    if not ion:
+    if not ion or not ion.strip():
         return near, f"agents of any ion {at}"
     same = _with(near, ion, alone=True)
-    name = _NAMES.get(ion.strip(), ion.strip())
+    name = _ion_name(ion)
     if len(same) >= fewest:
         return same, f"{name} agents {at}"
     among = _with(near, ion)
@@ -119,7 +122,17 @@ def comparable(
     return same, f"{name} agents {at}"
 
 
-_NAMES = {"Fe": "iron", "Gd": "gadolinium", "Mn": "manganese"}
+_NAMES = {symbol: name for name, symbol in NAMES.items()}
+
+
+def _ion_name(ion: str) -> str:
+    """An ion in words: ``iron`` for ``Fe``, ``Fe3+`` and ``fe``."""
+    symbols = [_symbol(part) for part in _PLUS.split(ion)]
+    return _NAMES.get(symbols[0], symbols[0]) if len(symbols) == 1 else "+".join(symbols)
+
+
+# Between ions, not the charge at the end of one: Fe3+, Fe+Mn, Fe3+ + Mn2+.
+_PLUS = re.compile(r"\+(?=\s*[A-Za-z])")
 
 
 def _with(table: pd.DataFrame, ion: str, alone: bool = False) -> pd.DataFrame:
@@ -131,7 +144,14 @@ def _with(table: pd.DataFrame, ion: str, alone: bool = False) -> pd.DataFrame:
 
 
 def _ions(text: str) -> frozenset[str]:
-    return frozenset(part.strip().lower() for part in text.split("+"))
+    return frozenset(_symbol(part).lower() for part in _PLUS.split(text))
+
+
+def _symbol(text: str) -> str:
+    """The element of an ion however it is spelled; the text itself where it is none."""
+    text = text.strip()
+    spelled = (text, text[:1].upper() + text[1:], text.capitalize())
+    return next(filter(None, map(element, spelled)), text)
 
 
 def _shipped() -> pd.DataFrame:

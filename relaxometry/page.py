@@ -61,7 +61,7 @@ def page(
     )
     return environment.from_string(source).render(
         title=result.facts.title or "Relaxometry",
-        facts=facts_of(result.facts),
+        facts=facts_of(result.facts, table),
         ion=result.facts.concentration_of,
         figures={name: _picture(svg) for name, svg in figures.items()},
         relaxivity=[] if table is None else agent_rows(table),

@@ -12,11 +12,12 @@ from .flags import in_words
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
 from .methods import KINDS
-from .numerals import interval, number
+from .numerals import interval, listed, number
 from .series import Protocol
 from .units import QUANTITIES, RATE_OF, RELAXIVITY_OF
 
 if TYPE_CHECKING:
+    from .agents import RelaxivityTable
     from .contrast import Contrast
     from .settings import StudyFacts
     from .study import StudyResult
@@ -32,6 +33,19 @@ def _stated(value: float | str | None, unit: str = "") -> str:
     return f"{value:g} {unit}" if isinstance(value, float) else value
 
 
+def _by_row(table: RelaxivityTable | None, column: str, unit: str = "") -> str:
+    """What the rows of the table say, each once: ``3 T and 7 T``."""
+    if table is None or column not in table.table:
+        return NOT_STATED
+    values = table.table[column]
+    stated = list(dict.fromkeys(v for v in values.dropna() if v != ""))
+    if not stated:
+        return NOT_STATED
+    gaps = [f"elsewhere {NOT_STATED}"] if len(values) > values.isin(stated).sum() else []
+    said = [f"{v:g} {unit}" if unit else str(v) for v in sorted(stated)]
+    return listed([*said, *gaps])
+
+
 def _listed(name: str, protocol: Protocol) -> str:
     """All values of a setting in the unit people read, or the one they share."""
     values = getattr(protocol, name)
@@ -42,11 +56,14 @@ def _listed(name: str, protocol: Protocol) -> str:
     return ", ".join(f"{v * QUANTITIES[name].people_factor:.6g}" for v in values)
 
 
-def facts_of(facts: StudyFacts) -> list[str]:
+def facts_of(facts: StudyFacts, table: RelaxivityTable | None = None) -> list[str]:
+    """Field, temperature, medium and ion, said once or by the rows of the table."""
     told = {
-        "field": _stated(facts.field_T, "T"),
-        "temperature": _stated(facts.temperature_C, "°C"),
-        "medium": _stated(facts.medium),
+        "field": _stated(facts.field_T, "T") if facts.field_T else _by_row(table, "field_T", "T"),
+        "temperature": _stated(facts.temperature_C, "°C")
+        if facts.temperature_C is not None
+        else _by_row(table, "temperature_C", "°C"),
+        "medium": _stated(facts.medium) if facts.medium else _by_row(table, "medium"),
         "ion": facts.concentration_of and f"concentrations of {facts.concentration_of}",
     }
     return [

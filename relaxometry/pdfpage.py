@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 # What a page has room for; all of it stands in index.html and results.json beside.
 _ANSWERS, _PAIRS, _INPUTS = 4, 6, 4
 _HEIGHTS_MM, _LOWER_MM = (66.0, 60.0, 53.0, 46.0), 55.0  # of the figure of the lines; of others
+_PAGE_MM, _LINES = 235.0, 6  # a figure of more lines than these may be as high as the page
 _SMALL = 6.2
 
 
@@ -72,6 +73,9 @@ def pdf_page(
         lower, fewer = _built(result, figures, ranking, height_mm)
         if fewer < pages:
             return lower
+    if pages > 1:  # then the figure may as well be as wide as the page
+        wide, as_many = _built(result, figures, ranking, _PAGE_MM)
+        return wide if as_many == pages else content
     return content
 
 
@@ -84,10 +88,12 @@ def _built(
     title = plain(result.facts.title) or "Relaxometry"
     story = [
         prose(title, size=15, bold=True, after=2),
-        prose("  ·  ".join(facts_of(result.facts)), colour=SOFT, size=8, after=4),
+        prose(
+            "  ·  ".join(facts_of(result.facts, result.relaxivity)), colour=SOFT, size=8, after=4
+        ),
         *_answer(result),
         *listing("Failed checks", result.failures, ALARM),
-        *_figure(figures, "relaxivity", height_mm),
+        *_figure(figures, "relaxivity", _PAGE_MM if _many_lines(result) else height_mm),
     ]
     if result.relaxivity is not None:
         story += _relaxivity(result.relaxivity, result.facts.concentration_of, result.warnings)
@@ -103,6 +109,11 @@ def _built(
         *_inputs(result),
     ]
     return typeset(title, story)
+
+
+def _many_lines(result: StudyResult) -> bool:
+    """Whether the figure's legend is so long that it needs the page's width to be read."""
+    return result.relaxivity is not None and len(result.relaxivity.lines) > _LINES
 
 
 def _figure(figures: Mapping[str, bytes], name: str, height_mm: float) -> list[Part]:

@@ -11,6 +11,8 @@ import pandas as pd
 from .agents import RelaxivityTable
 from .literature import FEWEST, comparable
 from .literature import literature as published
+from .numerals import short
+from .quoted import quoted
 from .units import QUANTITIES
 
 _SYMBOLS = ("r1", "r2", "r2_r1")
@@ -28,7 +30,10 @@ def rank(
     Compared are values at a field within a factor of 1.25 and of the same ion (where those are
     fewer than three: with that ion among others too); not those whose field is unknown. An agent
     that a source lists before and after a stimulus has two values. Ranks count from the highest,
-    the agent itself included. The spread of published values is not in the range of ranks.
+    the agent itself included. Of an agent with two replicates or more their mean is ranked, with
+    its mixed interval. A value that is not above 0 is not ranked, nor is an r2/r1 whose interval
+    is not known, unbounded or reaches below 0. The spread of published
+    values is not in the range of ranks.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def rank(
         ``n_other_field``, ``n_unknown_field`` (of the ion, and not comparable), ``nearest``,
         ``nearest_value``, ``nearest_source``, ``words``.
     """
-    rows = table if isinstance(table, pd.DataFrame) else table.table
+    rows = table if isinstance(table, pd.DataFrame) else _by_replicates(table)
     among = published() if literature is None else literature
     ranked = [
         _ranked(row, symbol, _field_of(row) if field_T is None else field_T, ion, among)
@@ -85,6 +90,45 @@ _EMPTY: dict[str, Any] = {
 }
 
 
+def _by_replicates(table: RelaxivityTable) -> pd.DataFrame:
+    """Its rows; of an agent with replicates their mean and its interval."""
+    rows = []
+    for known, row in zip(quoted(table).values(), table.table.to_dict("records"), strict=True):
+        changed = dict(row)
+        for symbol, one in known.items():
+            if one.n:
+                unit = _unit(symbol)
+                changed[_COLUMNS[symbol]] = one.value
+                changed |= {
+                    f"{symbol}_ci95_{end}{unit}": v
+                    for end, v in zip(("low", "high"), one.ci95, strict=True)
+                }
+                changed[f"{symbol}_n"] = one.n
+        rows.append(changed)
+    return pd.DataFrame(rows)
+
+
+def _unit(symbol: str) -> str:
+    return "" if symbol == "r2_r1" else f"_{QUANTITIES[symbol].key}"
+
+
+def _why_not(row: dict[Any, Any], symbol: str, value: float, low: float, high: float) -> str:
+    """Why this value has no rank, whatever is published; empty if nothing speaks against it."""
+    if value <= 0:
+        return "it is not above 0"
+    if symbol != "r2_r1":
+        return ""
+    if str(row.get("class", "")).startswith("not determined"):
+        return "r1 or r2 may be 0"
+    if "r2_r1_ci95_low" not in row:
+        return ""
+    if math.isnan(low) or math.isnan(high):
+        return "its 95 % interval is not known"
+    if math.isinf(low) or math.isinf(high):
+        return "its 95 % interval is unbounded"
+    return "its 95 % interval reaches below 0" if low < 0 else ""
+
+
 def _field_of(row: dict[Any, Any]) -> float | None:
     stated = row.get("field_T")
     return None if stated is None or pd.isna(stated) else float(stated)
@@ -94,7 +138,7 @@ def _ranked(
     row: dict[Any, Any], symbol: str, field_T: float | None, ion: str | None, among: pd.DataFrame
 ) -> dict[str, Any]:
     column = _COLUMNS[symbol]
-    unit = "" if symbol == "r2_r1" else f"_{QUANTITIES[symbol].key}"
+    unit = _unit(symbol)
     value = float(row[column])
     low, high = (float(row.get(f"{symbol}_ci95_{end}{unit}", math.nan)) for end in ("low", "high"))
     known = among[among[column].notna()]
@@ -117,20 +161,24 @@ def _ranked(
     name = symbol.replace("_", "/")
     if not math.isfinite(value):
         return out | {"words": f"{name} not determined: not ranked"}
-    if field_T is None:
+    n = row.get(f"{symbol}_n", math.nan)
+    said = f"{name} = {short(value)}" + (f" (mean of {n:g} replicates)" if n > 1 else "")
+    why = _why_not(row, symbol, value, low, high)
+    if not why and field_T is None:
         why = "the field is not stated, and relaxivities change with it"
-        return out | {"words": f"{name} = {value:.4g}: not ranked, {why}"}
+    if why:
+        return out | {"words": f"{said}: not ranked, {why}"}
     if len(others):
         # By ratio: 10 is as far from 20 as 100 from 200.
         values = others[column].to_numpy(dtype=float)
-        apart = np.abs(np.log(values / value)) if value > 0 else values
+        apart = np.abs(np.log(values / value))
         near = others.iloc[int(apart.argmin())]
         out["nearest"] = f"{near['agent']} {near['condition']}".strip()
         out["nearest_value"], out["nearest_source"] = float(near[column]), near["source"]
     if len(others) < FEWEST:
         few = f"{len(others) or 'no'} published value{'s' * (len(others) != 1)} of {what}"
         there = f": {_nearest(out)}" if len(others) else ""
-        return out | {"words": f"{name} = {value:.4g}: too few to rank, {few}{there}"}
+        return out | {"words": f"{said}: too few to rank, {few}{there}"}
 
     def place(at: float) -> int:
         return 1 + int((others[column] > at).sum())
@@ -143,8 +191,9 @@ def _ranked(
             ends = f"{ordinal(out['rank_best'])} to {ordinal(out['rank_worst'])}"
             spread = f" ({ends} within its 95 % interval)"
     return out | {
-        "words": f"{name} = {value:.4g} ranks {ordinal(out['rank'])}{spread} of "
-        f"{len(others) + 1} {what}, highest first, itself included; nearest: {_nearest(out)}"
+        "words": f"{said} ranks {ordinal(out['rank'])}{spread} of "
+        f"{len(others) + 1} values of {what}, highest first, itself included; "
+        f"nearest: {_nearest(out)}"
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
-from itertools import pairwise, product
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,27 @@ from matplotlib.markers import TICKDOWN, TICKLEFT
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from .agents import T1_BELOW, T2_ABOVE, RelaxivityTable
-from .canvas import FAINT, SMALL_PRINT, Look, Picture, agent_looks, short_name
-from .labelling import Box, inside, meets, place_labels
+from .agents import RelaxivityTable
+from .canvas import (
+    FAINT,
+    SMALL_PRINT,
+    Look,
+    Picture,
+    agent_looks,
+    any_letters,
+    short_name,
+    short_names,
+)
+from .classregions import draw_borders, name_classes
+from .labelling import Box, place_labels
 from .literature import comparable
 from .literature import literature as published
+from .quoted import Quoted, quoted
 from .units import QUANTITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
     from matplotlib.transforms import Bbox
 
 Array = NDArray[np.float64]
@@ -32,12 +45,12 @@ Pair = list[tuple[float, float]]
 
 _R1, _R2 = (f"{symbol}_{QUANTITIES[symbol].key}" for symbol in ("r1", "r2"))
 _MARGIN = 1.45  # factor that the axes reach beyond what is drawn
-_APART = (1.28, 1.6, 2.2)  # factors from a border at which the name of its class may stand
 _LEGEND = 26  # letters in a line of the legend
 _LEAST = 12.0  # factor that each axis spans at least
 _LONGEST = 26  # letters of a published agent's name
 
 
+@any_letters()
 def relaxivity_map(
     table: RelaxivityTable,
     literature: pd.DataFrame | None = None,
@@ -99,27 +112,31 @@ def _map(
 ) -> Figure:
     """Draw it; `among` are the published agents that have a place, of those in `near`."""
     looks = agent_looks(list(table))
+    known = quoted(table)
     mine = {
-        key: (fits["r1"], fits["r2"])
-        for key, fits in table.lines.items()
-        if {"r1", "r2"} <= set(fits) and fits["r1"].r.value > 0 and fits["r2"].r.value > 0
+        key: (of["r1"], of["r2"])
+        for key, of in known.items()
+        if {"r1", "r2"} <= set(of) and of["r1"].value > 0 and of["r2"].value > 0
     }
     figure, ax, beside = _sheet(look)
-    x = [line.r.value for line, _ in mine.values()] + among[_R1].tolist()
-    y = [line.r.value for _, line in mine.values()] + among[_R2].tolist()
+    x = [r1.value for r1, _ in mine.values()] + among[_R1].tolist()
+    y = [r2.value for _, r2 in mine.values()] + among[_R2].tolist()
     (x0, x1), (y0, y1) = _span(x), _span(y)
     ax.set_xlim(x0, x1)
     ax.set_ylim(y0, y1)
-    ends = np.array([x0, x1])
-    ax.fill_between(ends, T1_BELOW * ends, T2_ABOVE * ends, color=FAINT, alpha=0.16, lw=0)
-    for border in (T1_BELOW, T2_ABOVE):
-        ax.plot(ends, border * ends, color=FAINT, lw=0.6 * look.lines, ls="--", zorder=1)
-    handles, arrows = _published(ax, among, near, look)
+    _ticks(ax, look)
+    draw_borders(ax, look)
+    letters = _LEGEND
+    if look.narrow:  # below the axes, and as wide as the figure
+        ems = 72 * look.inches / look.letters(0.92)
+        letters = max(12, min(2 * _LEGEND - 6, int((ems - 9.0) / 0.58)))
+    said, arrows = _published(ax, among, near, look, letters)
+    own = {}
     for key, (r1, r2) in mine.items():
         colour, marker, _ = looks[key]
-        handles[short_name(key)] = ax.errorbar(
-            r1.r.value,
-            r2.r.value,
+        own[key] = ax.errorbar(
+            r1.value,
+            r2.value,
             xerr=_reach(r1, x0),
             yerr=_reach(r2, y0),
             fmt=marker,
@@ -132,25 +149,53 @@ def _map(
         )
     for row in switches.to_dict("records"):
         ends_of = [mine.get((str(row["agent"]), str(row[when]))) for when in ("before", "after")]
-        pair = [(end[0].r.value, end[1].r.value) for end in ends_of if end]
+        pair = [(end[0].value, end[1].value) for end in ends_of if end]
         if len(pair) == 2:
             _arrow(ax, pair, looks[str(row["agent"]), str(row["before"])][0], look, 1.0)
             arrows.append(pair)
-    missing = len(set(table) - set(mine))
-    if missing:
-        handles[f"r1 or r2 not determined: {missing}"] = ax.plot([], [], " ")[0]
+    missing = [textwrap.fill(text, letters) for text in _missing(known)]
+    # Two agents may have one name when it is cut: they have two entries nevertheless.
+    handles = [*said.values(), *own.values(), *(ax.plot([], [], " ")[0] for _ in missing)]
+    entries = [*said, *short_names(list(own), letters).values(), *missing]
     legend = ax.legend(
-        handles.values(),
-        handles.keys(),
+        handles,
+        entries,
         loc="upper left",
         bbox_to_anchor=(0, 1),
         bbox_transform=beside.transAxes,
         borderaxespad=0.0,
     )
     legend.set_in_layout(False)
-    _size(figure, look, sum(text.count("\n") + 1.0 for text in handles))
+    _size(figure, look, sum(text.count("\n") + 1.0 for text in entries))
+    _narrowed(figure, legend, list(own), len(said), letters)
     _names(ax, figure, among, list(mine.values()), arrows, look)
     return figure
+
+
+def _missing(known: Mapping[tuple[str, str], Mapping[str, Quoted]]) -> list[str]:
+    """What the legend says of agents that have no place, and how many they are."""
+    why: Counter[str] = Counter()
+    for of in known.values():
+        values = {s: of[s].value if s in of else math.nan for s in ("r1", "r2")}
+        if not all(math.isfinite(v) for v in values.values()):
+            why["r1 or r2 not determined"] += 1
+        elif min(values.values()) <= 0:
+            below = " and ".join(s for s, v in values.items() if v <= 0)
+            why[f"{below} below 0: no place on the map"] += 1
+    return [f"{text} ({n})" if "place" in text else f"{text}: {n}" for text, n in why.items()]
+
+
+def _narrowed(
+    figure: Figure, legend: Legend, keys: Sequence[tuple[str, str]], first: int, letters: int
+) -> None:
+    """Cut the names of the agents until they do not run off the figure."""
+    own = legend.get_texts()[first : first + len(keys)]
+    for longest in range(letters, 9, -2):
+        for text, name in zip(own, short_names(keys, longest).values(), strict=True):
+            text.set_text(name)
+        figure.draw_without_rendering()
+        if all(text.get_window_extent().x1 < 0.985 * figure.bbox.width for text in own):
+            return
 
 
 def _sheet(look: Look) -> tuple[Figure, Axes, Axes]:
@@ -166,12 +211,21 @@ def _sheet(look: Look) -> tuple[Figure, Axes, Axes]:
     ax.set_xscale("log")
     ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(QUANTITIES["r1"].label)
     ax.set_ylabel(QUANTITIES["r2"].label)
     return figure, ax, beside
+
+
+def _ticks(ax: Axes, look: Look) -> None:
+    """Numbers at 1, 2 and 5 of each decade where they have room, else at the decades."""
+    ems = 72 * look.inches / look.points  # widths of a letter across the figure
+    across = ems - 8.0 if look.narrow else ems - 0.6 * _LEGEND - 13.0
+    for axis, room in ((ax.xaxis, across / 3.6), (ax.yaxis, 0.5 * ems / 2.0)):
+        low, high = axis.get_view_interval()
+        subs = (1.0, 2.0, 5.0) if 3 * math.log10(high / low) < room else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs))
 
 
 def _size(figure: Figure, look: Look, rows: float) -> None:
@@ -192,12 +246,13 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return low / widen, high * widen
 
 
-def _reach(line: Any, least: float) -> Any:
+def _reach(one: Quoted, least: float) -> Any:
     """How far the 95 % interval reaches down and up; to the edge where it reaches 0 or below."""
-    low, high = line.ci95
+    low, high = one.ci95
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
-    return [[line.r.value - max(low, least / 10)], [high - line.r.value]]
+    # Unequal replicates may pull the mixed interval past their mean.
+    return [[max(one.value - max(low, least / 10), 0.0)], [max(high - one.value, 0.0)]]
 
 
 def _arrow(ax: Axes, places: Pair, colour: str, look: Look, alpha: float) -> None:
@@ -219,11 +274,10 @@ def _arrow(ax: Axes, places: Pair, colour: str, look: Look, alpha: float) -> Non
 
 
 def _published(
-    ax: Axes, among: pd.DataFrame, near: tuple[pd.DataFrame, str], look: Look
+    ax: Axes, among: pd.DataFrame, near: tuple[pd.DataFrame, str], look: Look, letters: int
 ) -> tuple[dict[str, Any], list[Pair]]:
     """Draw the published agents; what the legend says of them, and the arrows between them."""
     every, what = near[0], near[1].replace(" T", "\N{NO-BREAK SPACE}T")
-    letters = 2 * _LEGEND - 6 if look.narrow else _LEGEND
     said: dict[str, Any] = {}
     grey: dict[str, Any] = {"color": FAINT, "linestyle": "", "zorder": 2}
     if every.empty:
@@ -238,7 +292,7 @@ def _published(
             markersize=3.6 * look.lines,
             **grey,
         )[0]
-        said[textwrap.fill(f"published {what} ({len(among)})", letters)] = points
+        said[textwrap.fill(f"published {what} ({len(among)} values)", letters)] = points
     rest = every.drop(among.index)
     for column, other, marker, side in ((_R2, _R1, TICKLEFT, "right"), (_R1, _R2, TICKDOWN, "top")):
         alone = rest.loc[rest[column].notna() & rest[other].isna(), column]
@@ -279,7 +333,7 @@ def _names(
     frame = _box(ax.get_window_extent())
     spots = ax.transData.transform(among[[_R1, _R2]].to_numpy(dtype=float).reshape(-1, 2))
     half = 3 * look.lines * pixels
-    taken += _regions(
+    taken += name_classes(
         ax, look, frame, [*taken, *((x - half, y - half, x + half, y + half) for x, y in spots)]
     )
     once = among.drop_duplicates("agent", keep="last")
@@ -321,7 +375,7 @@ def _obstacles(
     """What names must not lie on: the agents' error bars, arrows, and the other points."""
     spots = list(arrows)
     for r1, r2 in mine:
-        x, y = r1.r.value, r2.r.value
+        x, y = r1.value, r2.value
         lows = [limits[0] / 10 for limits in (ax.get_xlim(), ax.get_ylim())]
         spots += [[(max(v, lows[0]), y) for v in r1.ci95 if math.isfinite(v)] or [(x, y)]]
         spots += [[(x, max(v, lows[1])) for v in r2.ci95 if math.isfinite(v)] or [(x, y)]]
@@ -331,7 +385,7 @@ def _obstacles(
         steps = max(2, int(np.hypot(*(last - first)) / size))
         for x, y in np.linspace(first, last, min(steps, 400)):
             boxes.append((x - size / 2, y - size / 2, x + size / 2, y + size / 2))
-    mid = [(r1.r.value, r2.r.value) for r1, r2 in mine]
+    mid = [(r1.value, r2.value) for r1, r2 in mine]
     doubled = among[among.duplicated("agent", keep="last")]
     rest = [*mid, *doubled[[_R1, _R2]].itertuples(index=False, name=None)]
     for x, y in ax.transData.transform(np.reshape(rest, (-1, 2)).astype(float)):
@@ -341,62 +395,3 @@ def _obstacles(
 
 def _box(box: Bbox) -> Box:
     return float(box.x0), float(box.y0), float(box.x1), float(box.y1)
-
-
-def _along(length: float, height: float, middle: Array, direction: Array) -> list[Box]:
-    """A turned text as small boxes along it: the one around all of it is mostly air."""
-    half = height / 2
-    places = np.linspace(-length / 2, length / 2, 2 + int(length / height))
-    ends = middle + places[:, None] * direction
-    return [(float(x - half), float(y - half), float(x + half), float(y + half)) for x, y in ends]
-
-
-def _regions(ax: Axes, look: Look, frame: Box, taken: Sequence[Box]) -> list[Box]:
-    """Write each class along its diagonal where it is free; the room they take."""
-    boxes: list[Box] = []
-    for name, ratios in (
-        (f"T1 agents, r2/r1 < {T1_BELOW:g}", [T1_BELOW / apart for apart in _APART]),
-        (f"dual-mode, {T1_BELOW:g} to {T2_ABOVE:g}", [math.sqrt(T1_BELOW * T2_ABOVE)]),
-        (f"T2 agents, r2/r1 > {T2_ABOVE:g}", [T2_ABOVE * apart for apart in _APART]),
-    ):
-        for words, ratio in product((name, name.partition(",")[0]), ratios):
-            found = _written_along(ax, look, words, ratio, frame, [*taken, *boxes])
-            boxes += found
-            if found:
-                break
-    return boxes
-
-
-def _written_along(
-    ax: Axes, look: Look, words: str, ratio: float, frame: Box, taken: Sequence[Box]
-) -> list[Box]:
-    """Write words along a diagonal r2 = ratio·r1; the room they take, none if there is none."""
-    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
-    start, end = max(x0, y0 / ratio), min(x1, y1 / ratio)
-    if end <= start:
-        return []
-    ends = ax.transData.transform([(start, ratio * start), (end, ratio * end)])
-    along = (ends[1] - ends[0]) / np.hypot(*(ends[1] - ends[0]))
-    text = ax.text(
-        x0,
-        y0,
-        words,
-        rotation_mode="anchor",
-        ha="center",
-        va="center",
-        fontsize=look.letters(0.82),
-        color=SMALL_PRINT,
-        zorder=1.5,
-    )
-    text.set_in_layout(False)
-    flat = text.get_window_extent()
-    text.set_rotation(math.degrees(math.atan2(along[1], along[0])))
-    for share in (0.88, 0.12, *np.linspace(0.86, 0.14, 19)):
-        x = start * (end / start) ** share
-        text.set_position((x, ratio * x))
-        middle = ax.transData.transform((x, ratio * x))
-        own = _along(float(flat.width), float(flat.height), middle, along)
-        if all(inside(box, frame) and not meets(box, taken) for box in own):
-            return own
-    text.remove()
-    return []

@@ -134,6 +134,11 @@ def test_a_look_is_a_width_and_a_size_of_letters(width: Any, mm: float, size: fl
         (True, None, "width: True"),
         ("single", 0.5, "font_size: 0.5; expected 4 to 40 points"),
         ("single", "8", "font_size: '8'"),
+        (
+            "single",
+            40,
+            "font_size: 40 points at 85 mm; expected at most 14.1 points; each point takes 6 mm",
+        ),
     ],
 )
 def test_a_look_that_cannot_be(width: Any, size: Any, message: str) -> None:
@@ -461,7 +466,7 @@ def test_published_agents_are_those_at_this_field(few: RelaxivityTable) -> None:
     expected = [(0.86, 0.86 * 25.1), (4.6, 4.6 * 4.0), (4.9, 105.2), (7.3, 15.3)]
     assert [tuple(p) for p in points] == [pytest.approx(e) for e in expected]
     said = [text.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ") for text in entries(figure)]
-    assert said[:2] == ["published iron agents at 7 T (4)",
+    assert said[:2] == ["published iron agents at 7 T (4 values)",
                         "right edge: only r2 published (13)"]  # fmt: skip
 
 
@@ -520,8 +525,121 @@ def test_labels_keep_clear_of_points_obstacles_and_each_other() -> None:
 def test_negative_relaxivities_have_no_place_and_are_counted() -> None:
     table = relaxivity(rows({"A": (2.0, 50.0), "B": (2.0, -20.0)}))
     figure = plots.relaxivity_map(table, field_T=7)
-    assert entries(figure)[-1] == "r1 or r2 not determined: 1"
+    assert entries(figure)[-1].replace("\n", " ") == "r2 below 0: no place on the map (1)"
     assert_nothing_is_cut_off(plots.agent_bars(table))
+
+
+BATCHES = {f"Fe3O4@SiO2-PEG-cRGD batch {x}": (3.0 + i, 90.0 + i) for i, x in enumerate("ABC")}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_long_names_that_differ_at_their_ends_are_told_apart(width: Any) -> None:
+    table = relaxivity(rows(BATCHES))
+    figure = plots.relaxivity_map(table, field_T=7, look=Look(width))
+    ends = [text[-8:] for text in entries(figure)[-3:]]
+    assert ends == [" batch A", " batch B", " batch C"]
+    legend = figure.axes[0].get_legend()
+    assert max(t.get_window_extent().x1 for t in legend.get_texts()) <= figure.bbox.width
+    bars = plots.agent_bars(table, look=Look(width)).axes[0]
+    assert len({t.get_text() for t in bars.get_xticklabels()}) == 3
+
+
+def test_names_alike_when_cut_are_numbered() -> None:
+    keys = [(f"iron oxide cluster {x} of the nanoparticles made in water", "") for x in "AB"]
+    names = list(canvas.short_names(keys, 20).values())
+    assert [name[-3:] for name in names] == [" #1", " #2"]
+    assert max(map(len, names)) <= 20
+
+
+def test_numbers_at_the_axes_of_many_decades_do_not_touch() -> None:
+    wide = relaxivity(rows({"A": (0.002, 50.0), "B": (900.0, 60.0)}))
+    for width in WIDTHS:
+        figure = plots.relaxivity_map(wide, field_T=7, look=Look(width))
+        figure.draw_without_rendering()
+        labels = [t for t in figure.axes[0].get_xticklabels() if t.get_text()]
+        boxes = sorted(t.get_window_extent().extents[[0, 2]].tolist() for t in labels)
+        assert all(a[1] < b[0] for a, b in itertools.pairwise(boxes))
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_font_lacks_are_no_warning(few: RelaxivityTable) -> None:
+    table = relaxivity(rows({"磁性纳米": (3.0, 90.0), "🧲": (4.0, 120.0)}))
+    for figure in relaxivity_figures(table, "Fe", 7.0).values():
+        assert plots.as_png(figure, dpi=50)
+
+
+# --- replicates ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def uneven() -> RelaxivityTable:
+    """Three, one and two replicates that differ by more than their errors."""
+    table = rows(FEW, replicates=3, sd=0.1)
+    most = table["agent"].map({"IO-5": 3, "C1": 1, "C3": 2})
+    return relaxivity(table[table["replicate"] <= most])
+
+
+def test_the_legend_says_mean_and_sd_of_replicates(uneven: RelaxivityTable) -> None:
+    figure = plots.relaxivity_lines(uneven)
+    slopes_of = uneven.replicates.groupby("agent")["r2_per_mM_per_s"]
+    title = figure.axes[1].get_legend().get_title().get_text()
+    assert title.split("\n")[1:] == ["mean ± SD of replicates", "one line: ± standard error"]
+    said = {name.split()[0]: name.split()[1:] for name in entries(figure, 1)}
+    for agent in ("IO-5", "C3"):
+        own = slopes_of.get_group(agent)
+        assert float(said[agent][0]) == pytest.approx(own.mean(), rel=5e-3)
+        assert float(said[agent][2]) == pytest.approx(own.std(ddof=1), rel=0.05)
+    assert float(said["C1"][2]) == pytest.approx(uneven["C1"]["r2"].r.stderr, rel=0.05)
+
+
+def test_bars_of_uneven_replicates(uneven: RelaxivityTable) -> None:
+    def reach(figure: Figure) -> list[Any]:
+        bars = figure.axes[0].containers[2::3]
+        return [c.lines[2][0].get_segments()[0][:, 1] for c in bars]
+
+    figure = plots.agent_bars(uneven, "r2")
+    own = uneven.replicates.groupby("agent", sort=False)["r2_per_mM_per_s"]
+    sd = [*own.std(ddof=1).dropna()]
+    half = [np.ptp(ends) / 2 for ends in reach(figure)]
+    assert half == pytest.approx([sd[0], uneven["C1"]["r2"].r.stderr, sd[1]])
+    said = figure.axes[0].get_ylabel()
+    assert said.endswith("mean ± SD of replicates, n = 2–3\none replicate: line, ± standard error")
+    summary = uneven.replicate_summary.set_index("agent")
+    ends = dict(zip(FEW, reach(plots.agent_bars(uneven, "r2", errors="ci95")), strict=True))
+    for agent in ("IO-5", "C3"):
+        mixed = [summary.loc[agent, f"r2_mixed_ci95_{end}_per_mM_per_s"] for end in ("low", "high")]
+        assert ends[agent] == pytest.approx(mixed)
+    assert ends["C1"] == pytest.approx(uneven["C1"]["r2"].ci95)
+
+
+def test_dots_do_not_lie_on_error_bars(uneven: RelaxivityTable) -> None:
+    ax = plots.agent_bars(uneven, "r2").axes[0]
+    dots = [x for one in ax.get_lines() if one.get_marker() == "o" for x in one.get_xdata()]
+    assert len(dots) == 5
+    assert min(x - round(x) for x in dots) > 0.1
+
+
+def test_the_map_has_the_mean_of_replicates(uneven: RelaxivityTable) -> None:
+    ax = plots.relaxivity_map(uneven).axes[0]
+    summary = uneven.replicate_summary.set_index("agent")
+    (x,), (y,) = ax.containers[0].lines[0].get_data()
+    expected = [summary.loc["IO-5", f"{s}_mean_per_mM_per_s"] for s in ("r1", "r2")]
+    assert [x, y] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"errors": "sem"}, "errors: 'sem'; expected auto, sd, ci95, stderr"),
+        ({"marks": "star"}, "marks: 'star'; expected auto, stars, letters, none"),
+        ({"errors": "sd"}, "no agent has two replicates"),
+    ],
+)
+def test_unknown_errors_and_marks_are_refused(
+    few: RelaxivityTable, options: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        plots.agent_bars(few, **options)
 
 
 # --- all of a table ------------------------------------------------------------------------------

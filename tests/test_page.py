@@ -28,6 +28,19 @@ def of_table(table: SimpleNamespace, title: str = "Smart agents") -> StudyResult
     return StudyResult(facts, {}, {}, {}, pd.DataFrame(), table, (), inputs, (), ())  # type: ignore[arg-type]
 
 
+def test_facts_that_rows_say_are_in_the_header() -> None:
+    table = stated.plain()
+    nan = float("nan")
+    stated_by_row = {"field_T": [7.0, 3.0, 7.0], "temperature_C": [37.0, nan, nan]}
+    table.table = table.table.assign(**stated_by_row, medium="water")
+    result = replace(of_table(table), facts=StudyFacts("", None, None, "", "Fe"))
+    text = Read(page(result, {})).text
+    assert "3 T and 7 T" in text
+    assert "37 °C and elsewhere not stated" in text
+    assert "field not stated" not in text
+    assert "medium not stated" not in text
+
+
 class Read(HTMLParser):
     """Headings, cells of tables, text and tags of a page."""
 

@@ -98,6 +98,17 @@ def test_twelve_agents_flow_onto_a_second_page() -> None:
         assert row["r"]["r2"]["value"] in text
 
 
+def test_the_figure_of_many_lines_is_as_wide_as_the_page() -> None:
+    many = {(f"Agent {i}", ""): (2.0 + i, 20.0 + 40 * i) for i in range(13)}
+    drawn = as_png(relaxivity_lines(relaxivity(stated.tubes(truth=many))), dpi=60)
+    first = read(pdf_page(of_table(stated.plain(truth=many)), {"relaxivity": drawn})).pages[0]
+    content = first.get_contents()
+    assert content is not None
+    moved = [operands for operands, operator in content.operations if operator == b"cm"]
+    widths = [float(operands[0]) for operands in moved if float(operands[0]) > 1]
+    assert max(widths) == pytest.approx(595.28 - 2 * 16 * 72 / 25.4, abs=0.5)
+
+
 def test_more_than_a_page_has_room_for_is_counted() -> None:
     result = of_table(stated.full(pairs=30))
     text = text_of(pdf_page(result, {}))

@@ -235,7 +235,7 @@ def test_lines_show_points_errors_and_truth(lines: RelaxivityTable) -> None:
     assert band.max() > fitted.line(0.4)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels[0] == f"A  {fitted.r}".removesuffix(" mM⁻¹ s⁻¹")
-    assert ax.get_legend().get_title().get_text() == "r2 (mM⁻¹ s⁻¹)"
+    assert ax.get_legend().get_title().get_text() == "r2 (mM⁻¹ s⁻¹)\n± standard error"
 
 
 def test_excluded_points_are_hollow(table: pd.DataFrame) -> None:

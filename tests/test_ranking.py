@@ -41,8 +41,8 @@ def test_rank_among_four() -> None:
     assert (row["n_published"], row["n_other_field"], row["n_unknown_field"]) == (4, 0, 0)
     assert (row["nearest"], row["nearest_value"]) == ("P3", 300)  # 300/250 < 250/200
     assert row["words"] == (
-        "r2 = 250 ranks 3rd (2nd to 4th within its 95 % interval) of 5 iron agents "
-        "at 7 T, highest first, itself included; nearest: P3 (300, Somebody 2020)"
+        "r2 = 250 ranks 3rd (2nd to 4th within its 95 % interval) of 5 values of iron "
+        "agents at 7 T, highest first, itself included; nearest: P3 (300, Somebody 2020)"
     )
 
 
@@ -96,7 +96,7 @@ def test_what_is_not_determined_is_not_ranked() -> None:
 def test_any_ion_is_said_to_be() -> None:
     among = pd.concat([others(1, 2), others(3, ion="Gd")], ignore_index=True)
     (row,) = rx.rank(mine(2.5), 7.0, None, among).to_dict("records")
-    assert "ranks 2nd of 4 agents of any ion at 7 T" in row["words"]
+    assert "ranks 2nd of 4 values of agents of any ion at 7 T" in row["words"]
 
 
 def test_the_study_among_published_agents() -> None:
@@ -113,6 +113,66 @@ def test_the_study_among_published_agents() -> None:
     assert (r2["rank"], r2["n_published"]) == (3, 15)  # below IO clusters C6 and C3
     assert r2["nearest"] == "IO cluster C3"
     assert (r1["symbol"], ratio["symbol"], ratio["rank"]) == ("r1", "r2_r1", 1)
+
+
+def test_replicates_rank_by_their_mean_and_mixed_interval() -> None:
+    rows = [
+        {"agent": "A", "replicate": n, "concentration_mM": c, "R2_per_s": 9 + r2 * c + e}
+        for n, r2 in ((1, 80.0), (2, 100.0), (3, 120.0))
+        for c, e in ((0.0, 0.02), (0.1, -0.03), (0.2, 0.01), (0.4, 0.01))
+    ]
+    table = rx.relaxivity(pd.DataFrame(rows))
+    (row,) = rx.rank(table, 7.0, "Fe", others(60, 90, 110, 140)).to_dict("records")
+    (summary,) = table.replicate_summary.to_dict("records")
+    assert row["value"] == pytest.approx(100, rel=0.01)
+    assert row["ci95_low"] == summary[f"r2_mixed_ci95_low_{UNIT}"] < 80
+    assert (row["rank"], row["rank_best"], row["rank_worst"]) == (3, 1, 5)
+    assert "mean of 3 replicates) ranks 3rd" in row["words"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind", "why"),
+    [
+        (2.0, math.inf, "T2 agent", "unbounded"),
+        (math.nan, math.nan, "T2 agent, interval unknown", "not known"),
+        (-1.0, 40.0, "T2 agent", "reaches below 0"),
+        (2.0, 40.0, "not determined", "r1 or r2 may be 0"),
+    ],
+)
+def test_a_ratio_that_says_nothing_is_not_ranked(
+    low: float, high: float, kind: str, why: str
+) -> None:
+    row = {"agent": "A", "condition": "", "class": kind, "r2_r1": 20.0}
+    table = pd.DataFrame([row | {"r2_r1_ci95_low": low, "r2_r1_ci95_high": high}])
+    (ranked,) = rx.rank(table, 7.0, "Fe", others(1, 2, 3).assign(r2_r1=5.0)).to_dict("records")
+    assert pd.isna(ranked["rank"])
+    assert "not ranked" in ranked["words"]
+    assert why in ranked["words"]
+
+
+def test_a_negative_value_is_not_ranked() -> None:
+    (row,) = rx.rank(mine(-2.0), 7.0, "Fe", others(1, 2, 3)).to_dict("records")
+    assert row["words"] == "r2 = −2: not ranked, it is not above 0"
+
+
+@pytest.mark.parametrize(
+    ("ion", "name"),
+    [(i, "iron") for i in ("Fe", "fe", "Fe3+", "Fe(III)", "fe(III)", "iron", "Iron")]
+    + [(i, "gadolinium") for i in ("Gd3+", "gadolinium", "GD")],
+)
+def test_an_ion_may_be_spelled_in_any_way(ion: str, name: str) -> None:
+    among = pd.concat([others(1, 2, 3), others(4, 5, 6, ion="Gd(III)")], ignore_index=True)
+    (row,) = rx.rank(mine(2.5), 7.0, ion, among).to_dict("records")
+    assert row["n_published"] == 3
+    assert f"of 4 values of {name} agents at 7 T" in row["words"]
+    shipped = rx.reference.literature(ion={"iron": "Fe", "gadolinium": "Gd"}[name])
+    assert len(rx.reference.literature(ion=ion)) == len(shipped) > 0
+
+
+def test_ions_together_are_not_charges() -> None:
+    both = rx.reference.literature(ion="Fe+Mn")
+    assert len(both) > 0
+    assert len(rx.reference.literature(ion="Fe3+ + Mn2+")) == len(both)
 
 
 @pytest.mark.parametrize(
