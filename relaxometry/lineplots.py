@@ -158,7 +158,9 @@ class _Drawing:
         """What the legend says of the points that are not on a line."""
         why: dict[str, list[Any]] = {}
         for one in self._left_out(symbol):
-            codes = "sheet" if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes)
+            codes = (
+                one.reason if one.by_sheet else ", ".join(c.partition("_")[2] for c in one.codes)
+            )
             off = " (off the scale)" * int(one.rate > self._top(symbol))
             why.setdefault((codes or "not determined") + off, []).append(one.tube)
         said = [f"{tubes_in_words(tubes)} left out: {reason}" for reason, tubes in why.items()]
