@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # What a page has room for; all of it stands in index.html and results.json beside.
 _ANSWERS, _PAIRS, _INPUTS = 4, 6, 4
-_HEIGHTS_MM, _LOWER_MM = (66.0, 60.0, 53.0, 46.0), 55.0  # of the figure of the lines; of others
+_HEIGHTS_MM, _LOWER_MM = (66.0, 46.0), 55.0  # of the figure of the lines; of others
 _PAGE_MM, _LINES = 235.0, 6  # a figure of more lines than these may be as high as the page
 _SMALL = 6.2
 

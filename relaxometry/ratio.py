@@ -159,9 +159,8 @@ def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, 
     """Variance of the slope of R2 − ρ·R1, and the coverage factor of its interval."""
     mine, theirs = _common(one, other)
     apart = one.slope.stderr**2 + (rho * other.slope.stderr) ** 2
-    if mine.size <= max(
-        one.parameters, other.parameters
-    ):  # not the same tubes: two estimates that know nothing of each other
+    if mine.size <= max(one.parameters, other.parameters):
+        # Not the same tubes: two estimates that know nothing of each other.
         parts = np.array([one.slope.stderr**2, (rho * other.slope.stderr) ** 2])
         sure = np.array([one.known, other.known])
         dofs = np.array([one.dof, other.dof])
@@ -170,7 +169,7 @@ def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, 
     error = _rate_variance(one)[mine] + rho**2 * _rate_variance(other)[theirs]
     stated = float(one.pull**2 @ _rate_variance(one))
     stated += rho**2 * float(other.pull**2 @ _rate_variance(other))
-    if absolute:
+    if absolute and {one.method, other.method} & set(BOTH_AXES):
         stated += _from_concentrations(one, other, mine, theirs, rho)
     chi2, dof = _scatter(one, other, mine, theirs, rho, error)
     if dof < 1:

@@ -19,7 +19,7 @@ SIGMA = np.array([0.1, 0.3, 0.5, 1, 2, 5])
 
 
 #: The others are in the benchmark only: they take time.
-TOLD = [case for case in CASES if not case.name.endswith("0 σ") or "…" in case.name]
+TOLD = CASES[:6]
 
 
 def noisy(seed=0, slope=90.0, c=C, error=0.5):
