@@ -44,7 +44,7 @@ def test_the_sample_study_from_dicom_by_the_command_line(sample_data, tmp_path):
 
 @pytest.mark.parametrize("protocol", ["small", "small-vtr"])
 def test_relaxivities_and_their_intervals_over_many_seeds(protocol):
-    """Over 50 seeds (the benchmark has 100): r2 within 2 %, r1 within 3 %, each in its 95 % interval at least so often.
+    """Over 50 seeds: r2 within 2 %, r1 within 3 %, each in its 95 % interval at least so often.
 
     The intervals count the method's floor of 1 % and Student's t with few degrees of freedom, so
     with nothing but noise in the images they cover more often than 95 %; they must still be of use.
