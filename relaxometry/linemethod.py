@@ -106,7 +106,10 @@ def names_of(tubes: ArrayLike | None, n: int) -> tuple[Any, ...]:
 def batches_of(replicate: ArrayLike | None, n: int) -> NDArray[np.int_]:
     if replicate is None:
         return np.ones(n, dtype=int)
-    batch = np.atleast_1d(np.asarray(replicate, dtype=int))
+    given = numbers(replicate, "replicate")
+    batch = given.astype(int)
+    if (batch != given).any() or (batch < 0).any():
+        raise InputError(f"{replicate!r}", field="replicate", expected="whole numbers from 0")
     if batch.shape != (n,):
         raise InputError(f"{batch.size} values", field="replicate", expected=f"{n} of them")
     return batch

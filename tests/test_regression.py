@@ -181,6 +181,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say(method):
         ({"stock_rsd": -0.1}, "stock_rsd: -0.1"),
         ({"tubes": [1, 2]}, "tubes: 2 values; expected 6"),
         ({"replicate": [1, 2]}, "replicate: 2 values; expected 6"),
+        ({"replicate": [1, 1, 1, 2, 2, float("nan")]}, "replicate: not a list of finite"),
+        ({"replicate": [1, 1, 1, 2, 2, 2.5]}, "expected whole numbers from 0"),
     ],
 )
 def test_what_is_no_line(arguments, complaint):
