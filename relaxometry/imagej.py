@@ -82,36 +82,27 @@ def tubes_from_rois(
         the names are numbers in part.
     """
     path = Path(path)
-    rois = _read(path)
+    drawn = drawn_regions(path, series.grid)
+    names = [name for name, _ in drawn]
     table = read_sheet(sheet) if isinstance(sheet, (str, Path)) else sheet
     table = None if table is None else checked_sheet(table)
     try:
-        by_name = _numbers([name for name, _ in rois])
-        numbers = by_name or (list(range(1, len(rois) + 1)) if table is None else list(table.tube))
-        if len(numbers) != len(rois):
+        by_name = _numbers(names)
+        numbers = by_name or (list(range(1, len(drawn) + 1)) if table is None else list(table.tube))
+        if len(numbers) != len(drawn):
             raise InputError(
-                f"{len(rois)} regions for {len(numbers)} tubes in the sheet",
+                f"{len(drawn)} regions for {len(numbers)} tubes in the sheet",
                 expected="one region per row of the sheet, in its order, or named by its number",
             )
         labels = np.zeros(series.grid, dtype=np.int32)
-        for number, (name, roi) in zip(numbers, rois, strict=True):
-            try:
-                inside, slices = _inside(roi, series.grid), _slices(roi, series.grid[2])
-            except InputError as error:
-                raise InputError(
-                    error.found,
-                    field=f"region {name[:_SHORT]}",
-                    expected=error.expected,
-                    hint=error.hint,
-                ) from None
-            there = labels[..., slices]
-            taken = there[inside]
+        for number, (_, inside) in zip(numbers, drawn, strict=True):
+            taken = labels[inside]
             if taken.any():
                 raise InputError(f"regions of tubes {taken[taken > 0][0]} and {number} overlap")
-            there[inside] = number
+            labels[inside] = number
     except InputError as error:
         raise error.at(path) from None
-    listed = ", ".join(f"{n} = {name[:_SHORT]}" for n, (name, _) in zip(numbers, rois, strict=True))
+    listed = ", ".join(f"{n} = {name[:_SHORT]}" for n, name in zip(numbers, names, strict=True))
     how = "" if by_name else f" and numbered in the order of their file ({listed})"
     return Tubes(
         labels,
@@ -119,6 +110,34 @@ def tubes_from_rois(
         empty_sheet(sorted(numbers)) if table is None else table,
         source=f"drawn in ImageJ{how}",
     ).seen_in(series)
+
+
+def drawn_regions(
+    path: str | Path, grid: tuple[int, ...]
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """The regions of a ``.roi`` or ``.zip`` on a grid: the name of each, and its voxels (x, y, z).
+
+    Raises
+    ------
+    InputError
+        As :func:`tubes_from_rois`, but for numbers and overlaps.
+    """
+    path = Path(path)
+    found = []
+    for name, roi in _read(path):
+        inside = np.zeros(grid, dtype=bool)
+        try:
+            inside[..., _slices(roi, grid[2])] = _inside(roi, grid)[..., None]
+        except InputError as error:
+            raise InputError(
+                error.found,
+                path=path,
+                field=f"region {name[:_SHORT]}",
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
+        found.append((name, inside))
+    return found
 
 
 # --- the file ------------------------------------------------------------------------------------
