@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from .contrast import Contrast
+from .contrastsettings import TESTS, PairedTest
 from .errors import InputError
 from .multiplicity import holm, stars
 
-PairedTest = Literal["t", "wilcoxon"]
-TESTS: tuple[PairedTest, ...] = get_args(PairedTest)
 #: What is compared before and after, where it was measured, and the change that says by how much.
 QUANTITIES = {
     "SNR_target": "dSNR_target",

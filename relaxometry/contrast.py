@@ -189,6 +189,7 @@ def measure_contrast(
     coils: int = 1,
     pooled: bool = False,
     repeats: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    as_scanned: NDArray[Any] | None = None,
     scale: Estimate | None = None,
     name: str = "",
 ) -> Contrast:
@@ -213,6 +214,9 @@ def measure_contrast(
         One noise for all slices of an image instead of one each.
     repeats : tuple of ndarray, optional
         For ``difference``: the image before, and the one after, taken a second time.
+    as_scanned : ndarray, optional
+        The image after as it was scanned, where `post` was moved in place: moving smooths noise, so
+        noise is measured here.
     scale : Estimate, optional
         How much brighter everything is after than before; enters RE only, as noise is scaled too.
     name : str
@@ -249,9 +253,10 @@ def measure_contrast(
             "one image only", field="noise_method difference", expected="each image taken twice"
         )
     present = _slices_with(masks)
+    noisy = images if as_scanned is None else images | {"post": _volume(as_scanned)}
     found = {
         when: _noises(image, masks, noise_method, coils, pooled, second.get(when), present)
-        for when, image in images.items()
+        for when, image in noisy.items()
     }
     signals = {
         f"S_{role}_{when}": _signals(image, masks[role], present, role)

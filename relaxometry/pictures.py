@@ -59,7 +59,7 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     figure, ax = _picture(image.shape, series.affine, height=float(height))
     low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
     ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")
-    borders = _borders(labels)
+    borders = borders(labels)
     # Dark under light: a line that shows on bright tubes as on dark ones.
     for colour, width in (("#000000", 1.4), (_MEASURED, 0.7)):
         ax.add_patch(PathPatch(borders, fill=False, edgecolor=colour, linewidth=width))
@@ -121,7 +121,7 @@ class _Drawn(NamedTuple):
             step = np.array(voxel_size(series.affine)[:2])
             x, y, radius = tubes.circles[tubes.numbers.index(number)]
             centre = shown_position(np.array([x, y]) / step, series.grid, series.affine)
-            axes = radius / (step if _upright(series.affine) else step[::-1])
+            axes = radius / (step if upright(series.affine) else step[::-1])
             circle = (float(centre[0]), float(centre[1]), float(axes[0]), float(axes[1]))
         return cls(number, float(columns.mean()), float(rows.mean()), box, circle)
 
@@ -208,7 +208,7 @@ def fullest_slice(mask: NDArray[np.bool_]) -> int:
     return int(best[best.size // 2])
 
 
-def _upright(affine: Affine) -> bool:
+def upright(affine: Affine) -> bool:
     """Whether x runs along the rows of the picture, and not down its columns."""
     return shown(np.empty((2, 3)), affine).shape == (3, 2)
 
@@ -218,7 +218,7 @@ def _picture(
 ) -> tuple[Figure, Axes]:
     """A figure filled by a picture (row, column) in true proportions, with room to its right."""
     dx, dy, _ = voxel_size(affine)
-    across, down = (dx, dy) if _upright(affine) else (dy, dx)
+    across, down = (dx, dy) if upright(affine) else (dy, dx)
     width = height * (shape[1] * across) / (shape[0] * down)
     width = min(max(width, height / 3), 2 * height)
     figure = Picture(figsize=(width + beside, height))
@@ -227,7 +227,7 @@ def _picture(
     return figure, ax
 
 
-def _borders(labels: NDArray[Any]) -> Path:
+def borders(labels: NDArray[Any]) -> Path:
     """The edges between pixels (row, column) of different labels, as they lie in the picture."""
     x, y = np.array([0.5, 0.0]), np.array([0.0, 0.5])  # half a pixel
     below = np.argwhere(labels[1:] != labels[:-1])[:, ::-1] + y

@@ -8,8 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from .contrastsettings import (
+    TESTS,
+    ContrastSettings,
+    PairedTest,
+    UniformitySettings,
+    contrast_settings,
+    uniformity_settings,
+)
 from .errors import InputError
 from .linemethod import METHODS, Method
+from .noiselevel import METHODS as NOISE_METHODS
 from .order import checked_order
 from .template import checked_name
 from .tomltable import TomlTable
@@ -81,20 +90,6 @@ class ReferenceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastSettings:
-    """One pair of images before and after, with a label image of their regions."""
-
-    name: str
-    pre: Path
-    post: Path
-    regions: Path
-    target: int
-    reference: int
-    noise: int
-    noise_method: Literal["sd", "rayleigh"] = "sd"
-
-
-@dataclass(frozen=True, slots=True)
 class LineSettings:
     """How the lines are drawn, and what they are compared with (``[relaxivity]``)."""
 
@@ -115,6 +110,8 @@ class StudySettings:
     contrasts: tuple[ContrastSettings, ...]
     reference: ReferenceSettings | None = None
     lines: LineSettings = field(default_factory=LineSettings)
+    uniformities: tuple[UniformitySettings, ...] = ()
+    test: PairedTest = "t"
 
 
 def read_settings(path: str | Path) -> StudySettings:
@@ -142,7 +139,8 @@ def read_settings(path: str | Path) -> StudySettings:
 
 
 def _settings(path: Path, top: TomlTable) -> StudySettings:
-    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "contrast", "reference", "relaxivity"))
+    top.asked.update(("study", *QUANTITY_TABLES, "tubes", "reference", "relaxivity"))
+    top.asked.update(("contrast", "animals", "uniformity"))
     top.done()
     study = top.table("study")
     facts = StudyFacts(
@@ -158,9 +156,15 @@ def _settings(path: Path, top: TomlTable) -> StudySettings:
     tubes = None if tubes is None else replace(tubes, ion=facts.concentration_of)
     if scans and tubes is None:
         raise InputError("missing", field="[tubes]", expected="where the tubes are")
-    contrasts = tuple(_contrast(one) for one in top.tables("contrast"))
-    if not scans and not contrasts:
-        raise InputError("nothing to do", expected="at least one of [T1], [T2], [[contrast]]")
+    contrasts = tuple(contrast_settings(one, NOISE_METHODS) for one in top.tables("contrast"))
+    uniformities = tuple(uniformity_settings(one) for one in top.tables("uniformity"))
+    if not (scans or contrasts or uniformities):
+        raise InputError(
+            "nothing to do", expected="at least one of [T1], [T2], [[contrast]], [[uniformity]]"
+        )
+    animals = top.table("animals")
+    test = animals.choice("test", TESTS) or "t"
+    animals.done()
     by_template = tubes is not None and tubes.template is not None
     reference = None
     if "reference" in top.values:
@@ -168,7 +172,9 @@ def _settings(path: Path, top: TomlTable) -> StudySettings:
     if reference is not None and not scans:
         raise InputError("nothing to compare", field="[reference]", expected="[T1] or [T2]")
     lines = _lines(top.table("relaxivity")) if "relaxivity" in top.values else LineSettings()
-    return StudySettings(path, facts, scans, tubes, contrasts, reference, lines)
+    return StudySettings(
+        path, facts, scans, tubes, contrasts, reference, lines, uniformities, test
+    )
 
 
 def _scan(table: TomlTable) -> ScanSettings:
@@ -327,18 +333,3 @@ def _batch(table: TomlTable) -> str:
     """A batch, which may be written as a number or in quotes."""
     value = table.take("batch", (int, float, str))
     return "" if value is None else f"{value:g}" if isinstance(value, (int, float)) else value
-
-
-def _contrast(table: TomlTable) -> ContrastSettings:
-    settings = ContrastSettings(
-        name=table.text("name"),
-        pre=table.path("pre"),
-        post=table.path("post"),
-        regions=table.path("regions"),
-        target=table.label("target"),
-        reference=table.label("reference"),
-        noise=table.label("noise"),
-        noise_method=table.choice("noise_method", ("sd", "rayleigh")) or "sd",
-    )
-    table.done()
-    return settings

@@ -32,6 +32,8 @@ class TomlTable:
         if not isinstance(value, kind) or isinstance(value, bool):
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             words = {"str": "text", "int": "a whole number", "list": "a list", "dict": "a table"}
+            words |= {"int or str": "a whole number or text", "str or int": "text"}
+            words |= {"str or list": "a path or a list of paths", "str or dict": "a path or a table"}
             words["list or str"] = "a list, or the name of a CSV file"
             raise InputError(
                 f"{value!r}", field=self.key(key), expected=words.get(names, "a number")
@@ -62,12 +64,16 @@ class TomlTable:
             raise InputError(f"{value:g}", field=self.key(key), expected="above 0")
         return value
 
-    def label(self, key: str) -> int:
-        value = self.take(key, int)
-        if value is None or value < 1:
-            found = "missing" if value is None else f"{value}"
-            raise InputError(found, field=self.key(key), expected="a label of the regions, from 1")
-        return int(value)
+    def region(self, key: str) -> int | str | None:
+        """A region by its label or by its name."""
+        value: int | str | None = self.take(key, (int, str))
+        if value == "" or (isinstance(value, int) and value < 1):
+            raise InputError(
+                f"{value!r}",
+                field=self.key(key),
+                expected="a label of the regions, from 1, or a name",
+            )
+        return value
 
     def choice(self, key: str, choices: tuple[str, ...]) -> Any:
         value = self.take(key, str)
@@ -76,10 +82,21 @@ class TomlTable:
         return value
 
     def path(self, key: str) -> Path:
-        text = self.take(key, str)
-        if not text:
-            raise InputError("missing", field=self.key(key), expected="a path")
-        path = self.folder / str(text)
+        return self._there(key, self.take(key, str))
+
+    def paths(self, key: str) -> tuple[Path, ...]:
+        """A path, or a list of them; empty where there is none."""
+        value = self.take(key, (str, list))
+        return tuple(
+            self._there(key, one)
+            for one in ([] if value is None else value if isinstance(value, list) else [value])
+        )
+
+    def _there(self, key: str, text: Any) -> Path:
+        if not text or not isinstance(text, str):
+            found = "missing" if not text else f"{text!r}"[:60]
+            raise InputError(found, field=self.key(key), expected="a path")
+        path = self.folder / text
         if not path.exists():
             raise InputError(
                 f"{text!r} does not exist",
@@ -102,6 +119,17 @@ class TomlTable:
             return None if values is None else tuple(seconds(v) for v in values)
         except InputError as error:
             raise InputError(error.found, field=self.key(key), expected=error.expected) from None
+
+    def time(self, key: str) -> float | None:
+        """A time above 0 in s, or as text with its unit."""
+        value = self.take(key, (int, float, str))
+        try:
+            time = None if value is None else seconds(value)
+        except InputError as error:
+            raise InputError(error.found, field=self.key(key), expected=error.expected) from None
+        if time is not None and time <= 0:
+            raise InputError(f"{value!r}", field=self.key(key), expected="a time above 0")
+        return time
 
     def done(self) -> None:
         unknown = sorted(set(self.values) - self.asked)

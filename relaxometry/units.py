@@ -101,6 +101,8 @@ LONGEST = {"TE": 10.0, "TI": 60.0, "TR": 60.0, "FA": 360.0}
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}  # micro sign and Greek mu
 _TIME_TEXT = re.compile(r"\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|[+-]?\.\d+)\s*([a-zµμ]*)\s*\Z")
+_ELAPSED = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_ELAPSED_TEXT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]+)\s*")
 
 
 def seconds(time: str | float) -> float:
@@ -133,3 +135,39 @@ def seconds(time: str | float) -> float:
     if not math.isfinite(value):
         raise InputError(f"{time!r} is not a finite time")
     return value
+
+
+def elapsed(time: str | float) -> float:
+    """Time after an injection in seconds, from text with its unit or from a number of seconds.
+
+    Parameters
+    ----------
+    time : str or float
+        ``"90 s"``, ``"10 min"``, ``"24 h"``, ``"7 d"``, or a number in s.
+
+    Raises
+    ------
+    InputError
+        If it is not such a time, or not 0 or later.
+    """
+    value = math.nan
+    if isinstance(time, str):
+        match = _ELAPSED_TEXT.fullmatch(time)
+        if match is not None:
+            value = float(match[1]) * _ELAPSED.get(match[2], math.nan)
+    elif isinstance(time, (int, float)) and not isinstance(time, bool):
+        value = float(time)
+    if not 0 <= value < math.inf:
+        raise InputError(
+            f"{time!r}"[:60] + " is not a time after an injection",
+            expected='a number of s, or text such as "10 min" or "24 h"',
+        )
+    return value
+
+
+def elapsed_text(time_s: float) -> str:
+    """A time after an injection in the unit people read: ``90 s``, ``30 min``, ``24 h``."""
+    for unit, least in (("d", 3 * _ELAPSED["d"]), ("h", 2 * _ELAPSED["h"]), ("min", 120.0)):
+        if time_s >= least:
+            return f"{time_s / _ELAPSED[unit]:.4g} {unit}"
+    return f"{time_s:.4g} s"

@@ -1,0 +1,173 @@
+"""Images and series before and after an injection: read, checked against each other, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .cohort import over_animals
+from .contrast import Contrast, measure_contrast
+from .contrastsettings import ContrastSettings, PairedTest
+from .displacement import check_still, displacement
+from .errors import GeometryError, InputError
+from .estimate import Estimate
+from .folder import read_image
+from .geometry import Affine, same_grid
+from .jupyter import Shown
+from .regions import Regions, read_regions
+from .registration import register
+from .scaling import intensity_scale
+from .units import elapsed_text
+
+Image = NDArray[np.float64]
+
+# Headers write positions with 4 to 6 digits.
+_PLACE_TOLERANCE_MM = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Images of one subject as they were measured, to be looked at."""
+
+    name: str
+    images: tuple[tuple[str, Image], ...]
+    regions: Regions
+    roles: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ContrastStudy(Shown):
+    """What was measured of images and series before and after an injection.
+
+    Attributes
+    ----------
+    contrasts : tuple of Contrast
+        One for each subject and time.
+    test : {"t", "wilcoxon"}
+        By which animals before and after are compared.
+    sightings : tuple of Sighting
+    notes : tuple of str
+    """
+
+    contrasts: tuple[Contrast, ...] = ()
+    test: PairedTest = "t"
+    sightings: tuple[Sighting, ...] = ()
+    notes: tuple[str, ...] = ()
+    rates: tuple[Any, ...] = field(default=())
+
+    @cached_property
+    def animals(self) -> pd.DataFrame:
+        """As of :func:`relaxometry.over_animals`; empty where no animal is named."""
+        return over_animals(self.contrasts, self.test)
+
+    def __repr__(self) -> str:
+        n = len(self.contrasts)
+        return f"ContrastStudy: {n} measurement{'' if n == 1 else 's'}"
+
+
+def measure_study(settings: Sequence[ContrastSettings], test: PairedTest = "t") -> ContrastStudy:
+    """Measure every ``[[contrast]]`` of a study.
+
+    Raises
+    ------
+    InputError, GeometryError
+        Naming the file: for images that lie elsewhere or moved, regions that are missing, noise
+        that cannot be measured in the way that is asked for.
+    """
+    contrasts: list[Contrast] = []
+    sightings, notes = [], []
+    for one in settings:
+        if one.pre is None:
+            continue
+        found, seen, said = _measured(one)
+        contrasts += found
+        sightings.append(seen)
+        notes += said
+    return ContrastStudy(tuple(contrasts), test, tuple(sightings), tuple(dict.fromkeys(notes)))
+
+
+def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, list[str]]:
+    assert settings.pre is not None
+    pre, affine = read_image(settings.pre)
+    regions = _regions(settings, pre, affine)
+    roles = {
+        role: region
+        for role in ("target", "reference", "muscle", "noise")
+        if (region := getattr(settings, role)) is not None
+    }
+    repeat = None if settings.pre_repeat is None else _alike(settings.pre_repeat, settings, affine)
+    contrasts: list[Contrast] = []
+    images: list[tuple[str, Image]] = [("before", pre)]
+    notes: list[str] = []
+    for i, (path, time) in enumerate(zip(settings.post, settings.times_s, strict=True)):
+        scanned = _alike(path, settings, affine)
+        name = " ".join(
+            part for part in (settings.name, "" if time is None else elapsed_text(time)) if part
+        )
+        try:
+            moved = _in_place(pre, scanned, affine, regions, roles, settings)
+            scale = _scale(pre, moved.image, regions, settings)
+            repeats = None
+            if repeat is not None:
+                repeats = repeat, _alike(settings.post_repeat[i], settings, affine)
+            one = measure_contrast(
+                pre,
+                moved.image,
+                regions,
+                **roles,
+                noise_method=settings.noise_method,  # type: ignore[arg-type]
+                coils=settings.coils,
+                pooled=settings.pooled,
+                repeats=repeats,
+                as_scanned=scanned,
+                scale=scale.estimate if scale is not None and settings.scale == "correct" else None,
+                name=settings.name,
+            )
+        except InputError as error:
+            where = settings.regions if isinstance(settings.regions, Path) else path
+            raise (error if error.path else error.at(where)) from None
+        said = (*moved.notes, *(() if scale is None else scale.notes))
+        notes += [f"{name}: {note}" if name else note for note in said]
+        contrasts.append(
+            replace(
+                one,
+                animal=settings.animal,
+                group=settings.group,
+                time_s=time,
+                notes=(*one.notes, *said),
+            )
+        )
+        images.append(("after" if time is None else elapsed_text(time), moved.image))
+    return contrasts, Sighting(settings.name, tuple(images), regions, roles), notes
+
+
+def _regions(settings: ContrastSettings, image: Image, affine: Affine) -> Regions:
+    grid: Any = image.shape
+    regions = read_regions(settings.regions, grid, affine, settings.names)
+    if not same_grid(affine, regions.affine, _PLACE_TOLERANCE_MM):
+        raise _elsewhere(settings, settings.regions)
+    return regions
+
+
+def _alike(path: Path, settings: ContrastSettings, affine: Affine) -> Image:
+    """An image on the grid of that before."""
+    image, own = read_image(path)
+    if not same_grid(affine, own, _PLACE_TOLERANCE_MM):
+        raise _elsewhere(settings, path)
+    return image
+
+
+def _elsewhere(settings: ContrastSettings, path: Any) -> GeometryError:
+    assert settings.pre is not None
+    return GeometryError(
+        f"its voxels lie elsewhere than those of {settings.pre.name}",
+        path=path if isinstance(path, Path) else None,
+        hint="convert pre, post and regions alike, or draw the regions on these images",
+    )

@@ -1,0 +1,85 @@
+"""Pictures of images before and after an injection, with the regions that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from numpy.typing import NDArray
+
+from .canvas import STYLE, Picture, short_name
+from .geometry import shown, voxel_size
+from .pictures import borders, fullest_slice, upright
+from .regions import Regions
+
+# On grey images, light enough for dark organs and apart for colour-blind readers.
+_OF_ROLE = {"target": "#F0E442", "reference": "#56B4E9", "muscle": "#CC79A7", "noise": "#E69F00"}
+_MOST = 6  # images in a row
+_HEIGHT = 1.75  # inches
+
+
+@rc_context(STYLE)
+def contrast_images(
+    images: Sequence[tuple[str, NDArray[Any]]],
+    regions: Regions,
+    roles: Mapping[str, str | int],
+) -> Figure:
+    """One slice of each image in one grey scale, with the outlines of its regions.
+
+    Parameters
+    ----------
+    images : sequence of (str, ndarray (x, y, z))
+        What each is called, e.g. ``before`` and ``30 min``; of more than six the first, the last
+        and some between are shown.
+    regions : Regions
+    roles : mapping of str to str or int
+        The region of each role: ``target``, ``reference``, ``muscle``, ``noise``.
+    """
+    labels = {role: regions.label(region) for role, region in roles.items()}
+    z = fullest_slice(np.isin(regions.labels, [labels[r] for r in labels if r != "noise"]))
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), _MOST)).round().astype(int))
+    planes = [(images[i][0], shown(images[i][1][..., z], regions.affine)) for i in chosen]
+    outline = shown(regions.labels[..., z], regions.affine)
+    dx, dy, _ = voxel_size(regions.affine)
+    across, down = (dx, dy) if upright(regions.affine) else (dy, dx)
+    aspect = outline.shape[1] * across / (outline.shape[0] * down)
+    width, legend, title = _HEIGHT * float(np.clip(aspect, 0.4, 2.5)), 0.24, 0.18
+    gap = 0.06
+    total = (len(planes) * (width + gap) - gap, _HEIGHT + legend + title)
+    figure = Picture(figsize=(max(total[0], 3.4), total[1]))
+    full = figure.get_figwidth()
+    # One scale for all: what darkens must look darker. Of the object: the brightest are vessels.
+    finite = np.concatenate([plane[np.isfinite(plane)] for _, plane in planes])
+    high = float(np.percentile(finite, 99.5)) or 1.0
+    for k, (name, plane) in enumerate(planes):
+        place = (k * (width + gap) / full, legend / total[1], width / full, _HEIGHT / total[1])
+        ax = figure.add_axes(place)
+        ax.set_axis_off()
+        ax.imshow(plane, cmap="gray", vmin=0, vmax=high, aspect="auto", interpolation="none")
+        ax.set_title(short_name((name, ""), 30), pad=3, loc="left")
+        for role, label in labels.items():
+            path = borders((outline == label).astype(np.int8))
+            for colour, line in (("#000000", 1.5), (_OF_ROLE[role], 0.8)):
+                ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=line))
+        ax.set_xlim(-0.5, plane.shape[1] - 0.5)
+        ax.set_ylim(plane.shape[0] - 0.5, -0.5)
+    figure.legend(
+        [Line2D([], [], color=_OF_ROLE[role], linewidth=2) for role in labels],
+        [_called(role, regions.name(roles[role])) for role in labels],
+        loc="lower left",
+        ncols=len(labels),
+        borderaxespad=0.1,
+        handlelength=1.2,
+        columnspacing=1.4,
+    )
+    return figure
+
+
+def _called(role: str, name: str) -> str:
+    """The role of a region, and what the user calls it."""
+    return role if name.isdigit() or name == role else f"{role} ({short_name((name, ''), 18)})"
