@@ -54,7 +54,11 @@ _HOMES = {
     "report": "reports",
     "Series": "series",
     "SignalModel": "models",
-    "snr": "contrast",
+    "Regions": "regions",
+    "read_regions": "regions",
+    "over_animals": "cohort",
+    "snr": "snrmaps",
+    "snr_map": "snrmaps",
     "Status": "maps",
     "tube_table": "tubetable",
     "Tubes": "tubes",
@@ -84,6 +88,7 @@ __all__ = [
     "Protocol",
     "ProtocolError",
     "ReferenceComparison",
+    "Regions",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
@@ -105,6 +110,7 @@ __all__ = [
     "inspect",
     "measure_contrast",
     "offset_warranted",
+    "over_animals",
     "plots",
     "rank",
     "read",
@@ -112,11 +118,13 @@ __all__ = [
     "read_all",
     "read_labels",
     "read_map",
+    "read_regions",
     "reference",
     "relaxivity",
     "relaxivity_fit",
     "report",
     "snr",
+    "snr_map",
     "tube_table",
     "tubes_from_circles",
     "tubes_from_labels",
@@ -136,11 +144,11 @@ if TYPE_CHECKING:
     from .bias import ReferenceComparison as ReferenceComparison
     from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
+    from .cohort import over_animals as over_animals
     from .concentration import concentration_mM as concentration_mM
     from .concentration import diluted_mM as diluted_mM
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
-    from .contrast import snr as snr
     from .curvefit import (
         CurveFit as CurveFit,
     )
@@ -183,6 +191,8 @@ if TYPE_CHECKING:
     from .nifti import read_labels as read_labels
     from .parametric import write_parametric_maps as write_parametric_maps
     from .ranking import rank as rank
+    from .regions import Regions as Regions
+    from .regions import read_regions as read_regions
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
@@ -198,6 +208,8 @@ if TYPE_CHECKING:
     )
     from .series import Protocol as Protocol
     from .series import Series as Series
+    from .snrmaps import snr as snr
+    from .snrmaps import snr_map as snr_map
     from .study import analyse as analyse
     from .tablestudy import analyse_table as analyse_table
     from .tubes import (

@@ -1,4 +1,4 @@
-"""Bars: agents side by side with errors, replicates and significance; SNR before and after."""
+"""Bars: agents side by side with errors, replicates and significance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .agents import RelaxivityTable
-from .canvas import AGENT_COLOURS, INK, SMALL_PRINT, STYLE, Look, Picture, agent_looks, short_names
+from .canvas import INK, SMALL_PRINT, Look, Picture, agent_looks, short_names
 from .errors import InputError
 from .quoted import Quoted, quoted
 from .units import QUANTITIES, RELAXIVITY_OF
@@ -22,7 +22,6 @@ from .units import QUANTITIES, RELAXIVITY_OF
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .contrast import Contrast
 
 Key = tuple[str, str]
 Errors = Literal["auto", "sd", "ci95", "stderr"]
@@ -305,35 +304,3 @@ def _bar(
         markersize=3.2 * look.lines,
         zorder=4,
     )
-
-
-@rc_context(STYLE)
-def contrast_bars(contrasts: Sequence[Contrast]) -> Figure:
-    """SNR of target and reference before and after, a panel per contrast; SD over slices if any."""
-    columns = min(len(contrasts), 3)
-    rows = math.ceil(len(contrasts) / columns)
-    figure = Picture(figsize=(2.4 * columns + 0.6, 2.3 * rows + 0.2), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for ax, contrast in zip(panels.flat, contrasts, strict=False):
-        for shift, when, colour in ((-0.19, "pre", "#b8c4cf"), (0.19, "post", AGENT_COLOURS[0])):
-            names = [f"SNR_{region}_{when}" for region in ("target", "reference")]
-            bars = ax.bar(
-                np.arange(2) + shift,
-                [contrast.mean(n) for n in names],
-                width=0.36,
-                yerr=[contrast.sd(n) for n in names] if contrast.n_slices > 1 else None,
-                color=colour,
-                error_kw={"elinewidth": 0.8, "capsize": 2},
-                label=when,
-            )
-            ax.bar_label(bars, fmt="{:.1f}", fontsize=7, padding=2)
-        ax.set_xticks([0, 1], ["target", "reference"])
-        ax.tick_params(labelsize=7.5, length=0)
-        ax.set_title(contrast.name)
-    for ax in panels.flat[len(contrasts) :]:
-        ax.set_axis_off()
-    for ax in panels[:, 0]:
-        ax.set_ylabel("SNR")
-        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    figure.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside right upper")
-    return figure

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from . import __version__
+from .contrastpage import contrast_section
 from .methods import paragraphs, reference_sources
 from .pagetables import (
     Row,
     acquisition_rows,
     agreement_rows,
-    contrast_row,
     facts_of,
     reference_rows,
     tube_columns,
@@ -54,12 +54,15 @@ def page(
     ranking : DataFrame, optional
         How each agent ranks among published ones: columns ``agent``, ``condition``, ``words``.
     """
-    source = files(__package__).joinpath("templates/report.html").read_text(encoding="utf-8")
     table = result.relaxivity
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_template),
     )
-    return environment.from_string(source).render(
+    return environment.get_template("report.html").render(
         title=result.facts.title or "Relaxometry",
         facts=facts_of(result.facts, table),
         ion=result.facts.concentration_of,
@@ -80,7 +83,8 @@ def page(
         tubes=list(tube_rows(result)),
         tube_columns=tube_columns(result),
         left_out=table is not None and bool(table.left_out),
-        contrast=[contrast_row(one) for one in result.contrasts],
+        contrast=contrast_section(result.contrast, figures),
+        uniformity=None,
         reference=list(reference_rows(result)),
         agreement=agreement_rows(result),
         caveats=() if result.reference is None else result.reference.caveats,
@@ -89,6 +93,10 @@ def page(
         inputs=result.inputs,
         software={"relaxometry": __version__, **libraries()},
     )
+
+
+def _template(name: str) -> str:
+    return files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _picture(svg: bytes) -> Row:

@@ -18,7 +18,6 @@ from .units import QUANTITIES, RATE_OF, RELAXIVITY_OF
 
 if TYPE_CHECKING:
     from .agents import RelaxivityTable
-    from .contrast import Contrast
     from .settings import StudyFacts
     from .study import StudyResult
 
@@ -151,24 +150,6 @@ def _measured(row: Mapping[Any, Any], time: str, rate: str) -> tuple[str, str, s
         number(row[f"{time}_median_s"], row[f"{time}_sd_s"], 1e3),
         number(row[f"{rate}_per_s"], row[f"{rate}_stderr_per_s"]),
     )
-
-
-def contrast_row(contrast: Contrast) -> Row:
-    def told(quantity: str, factor: float = 1.0, spec: str = ".1f") -> str:
-        mean, sd = factor * contrast.mean(quantity), factor * contrast.sd(quantity)
-        text = f"{mean:{spec}}" if math.isnan(sd) else f"{mean:{spec}} ± {sd:{spec}}"
-        return text.replace("-", "−")
-
-    return {
-        "name": contrast.name or "unnamed",
-        "noise": {"sd": "SD of air", "rayleigh": "SD of air / 0.655"}[contrast.noise_method],
-        "n_slices": contrast.n_slices,
-        "cells": [
-            *(told(f"SNR_{r}_{when}") for r in ("target", "reference") for when in ("pre", "post")),
-            *(told(f"CNR_relative_{when}", spec=".2f") for when in ("pre", "post")),
-            *(told(f"d{q}_signed", 100, "+.1f") for q in ("SNR_target", "SNR_reference", "CNR")),
-        ],
-    }
 
 
 def reference_rows(result: StudyResult) -> Iterator[Row]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .methods import paragraphs, reference_sources
-from .pagetables import agreement_rows, contrast_row, facts_of, tube_columns, tube_rows
+from .contrasttables import contrast_row
+from .pagetables import agreement_rows, facts_of, tube_columns, tube_rows
 from .paper import (
     ALARM,
     NOTE,

@@ -6,11 +6,13 @@ Each is a matplotlib ``Figure``; :func:`save` writes it, and :class:`Look` says 
 from __future__ import annotations
 
 from .agreement import bland_altman
-from .barplots import agent_bars, contrast_bars
+from .barplots import agent_bars
 from .canvas import Look, Picture, as_pdf, as_png, as_svg, save
+from .contrastplots import contrast_bars
 from .curveplots import curve_panel
 from .lineplots import relaxivity_lines
 from .pictures import parameter_map, tube_overlay
+from .regionpictures import contrast_images
 from .relaxivitymap import relaxivity_map
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "as_svg",
     "bland_altman",
     "contrast_bars",
+    "contrast_images",
     "curve_panel",
     "parameter_map",
     "relaxivity_lines",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import plots, results
 from .bids import write_maps
+from .contrastpage import contrast_figures
 from .page import page
 from .pdfpage import pdf_page
 from .whole import whole_folder
@@ -120,9 +121,7 @@ def _figures(
             )
     if result.reference is not None:
         figures["reference"] = plots.bland_altman(result.reference)
-    if result.contrasts:
-        figures["contrast"] = plots.contrast_bars(result.contrasts)
-    return figures
+    return figures | contrast_figures(result.contrast)
 
 
 def relaxivity_figures(

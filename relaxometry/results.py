@@ -6,7 +6,7 @@ What is not known is ``null`` in JSON and an empty cell in CSV, with the reason 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from . import __version__
 from .columns import CONTEXT
+from .contrastrecords import contrast_document, contrast_tables
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
 from .records import Record, as_csv, as_json, paired, plain
@@ -24,7 +25,6 @@ from .units import QUANTITIES, RELAXIVITY_OF, TIME_OF
 if TYPE_CHECKING:
     from .agents import RelaxivityTable
     from .bias import ReferenceComparison
-    from .contrast import Contrast
     from .settings import StudyFacts
     from .study import StudyResult
 
@@ -41,7 +41,7 @@ def files(result: StudyResult) -> dict[str, bytes]:
         "tubes.csv": tube_records(result.tube_table, result.relaxivity),
         **{f"{name}.csv": rows for name, rows in relaxivity_tables(result.relaxivity).items()},
         "ranking.csv": ranking_records(result.ranking),
-        "contrast.csv": contrast_records(result.contrasts),
+        **{f"{name}.csv": rows for name, rows in contrast_tables(result.contrast).items()},
         "reference.csv": [] if result.reference is None else reference_records(result.reference),
     }
     return found | {name: as_csv(records) for name, records in tables.items() if records}
@@ -59,7 +59,7 @@ def document(result: StudyResult) -> Record:
         "tubes": tube_records(result.tube_table, result.relaxivity),
         **relaxivity_document(lines),
         "ranking": [paired(one) for one in ranking_records(result.ranking)],
-        "contrast": contrast_records(result.contrasts),
+        **contrast_document(result.contrast),
         "reference": None if result.reference is None else _reference(result.reference),
         "warnings": list(result.warnings),
         "failures": list(result.failures),
@@ -113,11 +113,6 @@ def _tube_flags(record: Record, numbers: Iterable[str], codes: list[str]) -> lis
         elif time not in explained:
             flags.append(f"{key}: not determined")
     return list(dict.fromkeys(flags))
-
-
-def contrast_records(contrasts: Sequence[Contrast]) -> list[Record]:
-    """Rows of ``contrast.csv``."""
-    return [{key: plain(value) for key, value in one.row().items()} for one in contrasts]
 
 
 def reference_records(comparison: ReferenceComparison) -> list[Record]:

@@ -15,13 +15,13 @@ from .agents import RelaxivityTable, relaxivity
 from .archive import outside
 from .b1 import B1Map, read_B1
 from .bias import ReferenceComparison, compare_with_reference
-from .contrast import Contrast, measure_contrast
+from .contrast import Contrast
+from .contraststudy import ContrastStudy, measure_study, with_rates
 from .csvtable import read_csv
 from .curvefit import CurveFit
-from .errors import GeometryError, InputError
+from .errors import InputError
 from .fit import fit_maps, fit_tubes
-from .folder import read, read_image
-from .geometry import same_grid
+from .folder import read
 from .jupyter import Shown
 from .literature import literature
 from .maps import ParameterMaps
@@ -38,7 +38,6 @@ from .reference import (
 from .remarks import remarks, unsaid_of
 from .series import Series
 from .settings import (
-    ContrastSettings,
     LineSettings,
     ScanSettings,
     StudyFacts,
@@ -48,9 +47,6 @@ from .settings import (
 from .stated import FIELD_TOLERANCE, facts_of
 from .tubes import Tubes, above_air
 from .tubetable import tube_table
-
-# Headers write positions with 4 to 6 digits.
-_PLACE_TOLERANCE_MM = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,8 @@ class StudyResult(Shown):
         One row per tube; empty where the study has no tubes.
     relaxivity : RelaxivityTable or None
         None where no agent is named.
-    contrasts : tuple of Contrast
+    contrast : ContrastStudy
+        What was measured before and after an injection; empty where the study names none.
     inputs : tuple of InputFile
     warnings : tuple of str
         What a reader should know.
@@ -100,12 +97,17 @@ class StudyResult(Shown):
     tubes: Mapping[str, Tubes]
     tube_table: pd.DataFrame
     relaxivity: RelaxivityTable | None
-    contrasts: tuple[Contrast, ...]
+    contrast: ContrastStudy
     inputs: tuple[InputFile, ...]
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
     reference: ReferenceComparison | None = None
     literature: pd.DataFrame | None = None
+
+    @property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """Each measurement before and after."""
+        return self.contrast.contrasts
 
     @property
     def ranking(self) -> pd.DataFrame | None:
@@ -173,7 +175,7 @@ def analyse(
             name: one.with_sheet(_contents(one.sheet, known.solutions))
             for name, one in tubes.items()
         }
-    contrasts = tuple(_contrast(one) for one in settings.contrasts)
+    contrast = measure_study(settings.contrasts, settings.test)
     maps, curves = {}, {}
     for name, one in series.items():
         model = _model(name, settings.scans[name], one)
@@ -188,6 +190,7 @@ def analyse(
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     published = settings.lines.literature
     lines = _relaxivity(table, settings.lines, keep_flagged)
+    contrast = with_rates(contrast, settings.contrasts, lines, workers=workers)
     warnings, failures = remarks(facts, series, table, lines, by_row)
     compared = None
     if known is not None and known.values is not None:
@@ -208,9 +211,9 @@ def analyse(
         tubes=MappingProxyType(tubes),
         tube_table=table,
         relaxivity=lines,
-        contrasts=contrasts,
+        contrast=contrast,
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
-        warnings=(*noted, *warnings),
+        warnings=(*noted, *warnings, *contrast.notes),
         failures=failures,
         reference=compared,
         literature=None if published is None else literature(published),
@@ -362,34 +365,6 @@ def _contents(sheet: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _contrast(settings: ContrastSettings) -> Contrast:
-    from .nifti import read_labels
-
-    pre, affine = read_image(settings.pre)
-    post, post_affine = read_image(settings.post)
-    regions, regions_affine = read_labels(settings.regions)
-    for path, other in ((settings.post, post_affine), (settings.regions, regions_affine)):
-        if not same_grid(affine, other, _PLACE_TOLERANCE_MM):
-            raise GeometryError(
-                f"its voxels lie elsewhere than those of {settings.pre.name}",
-                path=path,
-                hint="convert pre, post and regions alike, or draw the regions on these images",
-            )
-    try:
-        return measure_contrast(
-            pre,
-            post,
-            regions,
-            target=settings.target,
-            reference=settings.reference,
-            noise=settings.noise,
-            noise_method=settings.noise_method,
-            name=settings.name,
-        )
-    except InputError as error:
-        raise error.at(settings.regions) from None
-
-
 def _relaxivity(
     table: pd.DataFrame, lines: LineSettings, keep_flagged: bool
 ) -> RelaxivityTable | None:
@@ -421,8 +396,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
         files.append(settings.reference.table)
     if settings.lines.literature:
         files.append(settings.lines.literature)
-    for pair in settings.contrasts:
-        files += [pair.pre, pair.post, pair.regions]
+    for one in settings.contrasts:
+        files += one.files
     folder = settings.path.parent
     return tuple(hashed(file, folder) for file in _files(files))
 

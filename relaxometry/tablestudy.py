@@ -12,6 +12,7 @@ import pandas as pd
 from .agents import relaxivity
 from .cells import as_text
 from .columns import AMOUNTS, TABLE, check_columns
+from .contraststudy import ContrastStudy
 from .csvtable import check_required, read_csv
 from .errors import InputError
 from .linemethod import Method
@@ -90,7 +91,7 @@ def analyse_table(
         tubes=MappingProxyType({}),
         tube_table=pd.DataFrame(),
         relaxivity=lines,
-        contrasts=(),
+        contrast=ContrastStudy(),
         inputs=tuple(inputs),
         warnings=tuple(w for w in (*notes, *lines.warnings, unsaid) if w),
         failures=undetermined(lines),

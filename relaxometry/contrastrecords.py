@@ -1,0 +1,88 @@
+"""Contrast as files: rows of CSV tables, and the same in ``results.json`` with its formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from .contrast import Contrast
+from .contrasttables import change_formula, formula_of
+from .records import Record, paired, plain, unknown
+
+if TYPE_CHECKING:
+    from .contraststudy import ContrastStudy
+
+
+def contrast_tables(study: ContrastStudy) -> dict[str, list[Record]]:
+    """The CSV tables there are, by name."""
+    return {
+        "contrast": contrast_records(study.contrasts),
+        "contrast_slices": slice_records(study.contrasts),
+        "contrast_animals": animal_records(study.animals),
+        "rate_changes": rate_records(study),
+        "time_courses": course_records(study),
+    }
+
+
+def contrast_document(study: ContrastStudy) -> Record:
+    """The keys of ``results.json``: each record of a contrast with its slices and formulas."""
+    contrasts = []
+    for one, record in zip(study.contrasts, contrast_records(study.contrasts), strict=True):
+        contrasts.append(record | {"formulas": one.formulas, "slices": slice_records([one])})
+    animals = []
+    for record in animal_records(study.animals):
+        formulas = {
+            "formula": formula_of(str(record["quantity"])),
+            "change_formula": change_formula(str(record["quantity"])),
+        }
+        animals.append(paired(record) | formulas)
+    return {
+        "contrast": contrasts,
+        "contrast_animals": animals,
+        "rate_changes": [paired(one) for one in rate_records(study)],
+        "time_courses": [paired(one) for one in course_records(study)],
+    }
+
+
+def contrast_records(contrasts: Iterable[Contrast]) -> list[Record]:
+    """Rows of ``contrast.csv``: means over slices; what is null is explained among the flags."""
+    records = []
+    for one in contrasts:
+        record = {
+            key: list(value) if key == "flags" else plain(value) for key, value in one.row().items()
+        }
+        missing = [key for key in ("animal", "group", "time_s") if record[key] is None]
+        record["flags"] = [*record.pop("flags"), *(f"{key}: not stated" for key in missing)]
+        records.append(record)
+    return _alike(records)
+
+
+def slice_records(contrasts: Iterable[Contrast]) -> list[Record]:
+    """Rows of ``contrast_slices.csv``."""
+    rows = [row for one in contrasts for row in one.slice_rows()]
+    return _alike([{key: plain(value) for key, value in row.items()} for row in rows])
+
+
+def animal_records(animals: pd.DataFrame) -> list[Record]:
+    """Rows of ``contrast_animals.csv``: over animals, with the test of before against after."""
+    records = []
+    for row in [] if animals.empty else animals.to_dict("records"):
+        record: Record = {str(key): plain(value) for key, value in row.items()}
+        reason = record.pop("reason")
+        flags = [] if reason is None else [str(reason)]
+        if record["time_s"] is None:
+            flags.append("time_s: not stated")
+        if record["n_animals"] < 2:
+            gone = ("pre_sd", "post_sd", "change_sd", "difference_ci95_low", "difference_ci95_high")
+            flags += unknown(record, gone, "one animal")
+        records.append(record | {"flags": flags})
+    return records
+
+
+def _alike(records: Sequence[Record]) -> list[Record]:
+    """Records with the same keys: what one lacks is null; flags come last."""
+    keys = dict.fromkeys(key for record in records for key in record if key != "flags")
+    last: dict[str, Any] = dict.fromkeys(("flags",)) if any("flags" in r for r in records) else {}
+    return [{key: record.get(key) for key in (*keys, *last)} for record in records]
