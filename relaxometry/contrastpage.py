@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from . import plots
 from .contrasttables import Row, animal_rows, contrast_details, tests_of
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 def contrast_figures(study: ContrastStudy) -> dict[str, Figure]:
     """Every figure of contrast by its name."""
-    from . import plots
-
     figures: dict[str, Figure] = {}
     if study.contrasts:
         figures["contrast"] = plots.contrast_bars(study.contrasts, study.animals)
