@@ -1,4 +1,4 @@
-"""Noise of magnitude images: the Rician mean, and σ from air or from two images.
+"""Noise of magnitude images: the Rician mean and its inverse, σ from air or from two images.
 
 σ is always the standard deviation of the Gaussian noise in each channel (real, imaginary) of a
 coil, in units of the signal: not the SD of the magnitude in air, which is smaller.
@@ -10,16 +10,17 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import i0e, i1e
+from scipy.special import gammaln, hyp1f1, i0e, i1e
 
 from .errors import InputError
 
 
-def rician_mean(A: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
+def rician_mean(A: ArrayLike, sigma: ArrayLike, coils: int = 1) -> NDArray[np.float64]:
     """Mean of a magnitude signal whose noise-free value is A.
 
-    E[M] = σ·√(π/2)·[(1+q)·I0e(q/2) + q·I1e(q/2)], q = A²/2σ², with the exponentially scaled Bessel
-    functions, so that it holds at any SNR. One coil.
+    One coil: E[M] = σ·√(π/2)·[(1+q)·I0e(q/2) + q·I1e(q/2)], q = A²/2σ², with the exponentially
+    scaled Bessel functions, so that it holds at any SNR. n coils by root sum of squares, A that of
+    the noise-free coils: E[M] = β_n·σ·1F1(−1/2; n; −q).
 
     Parameters
     ----------
@@ -27,6 +28,8 @@ def rician_mean(A: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
         Noise-free signal; its sign does not matter.
     sigma : array_like
         σ of each channel, in the units of A; broadcast against it.
+    coils : int
+        Coils combined by root sum of squares.
 
     Returns
     -------
@@ -36,20 +39,73 @@ def rician_mean(A: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     InputError
-        If a sigma is not positive.
+        If a sigma is not positive, or `coils` is not a whole number from 1.
 
     References
     ----------
-    Rice, Bell Syst Tech J 24:46 (1945); Gudbjartsson & Patz, Magn Reson Med 34:910 (1995).
+    Rice, Bell Syst Tech J 24:46 (1945); Gudbjartsson & Patz, Magn Reson Med 34:910 (1995);
+    Constantinides, Atalar & McVeigh, Magn Reson Med 38:852 (1997).
     """
+    sigma = _positive(sigma)
+    beta, _ = air_factors(coils)
+    q = (np.asarray(A, dtype=float) / sigma) ** 2 / 2
+    mean: NDArray[np.float64]
+    if coils == 1:
+        mean = sigma * math.sqrt(math.pi / 2) * ((1 + q) * i0e(q / 2) + q * i1e(q / 2))
+    else:
+        mean = sigma * beta * hyp1f1(-0.5, coils, -q)
+    return mean
+
+
+def rician_amplitude(mean: ArrayLike, sigma: ArrayLike, coils: int = 1) -> NDArray[np.float64]:
+    """Noise-free signal A whose magnitude has this mean: the inverse of :func:`rician_mean`.
+
+    Parameters
+    ----------
+    mean : array_like
+        Mean of the magnitude over a region of one signal; a single voxel is a poor mean.
+    sigma : array_like
+        σ of each channel, in the units of `mean`; broadcast against it.
+    coils : int
+        Coils combined by root sum of squares.
+
+    Returns
+    -------
+    ndarray
+        A ≥ 0, of the broadcast shape; NaN where the mean lies below that of air, β_n·σ: there is
+        no signal with such a mean.
+
+    Raises
+    ------
+    InputError
+        If a sigma is not positive, or `coils` is not a whole number from 1.
+
+    References
+    ----------
+    Koay & Basser, J Magn Reson 179:317 (2006), who iterate otherwise.
+    """
+    sigma = _positive(sigma)
+    beta, _ = air_factors(coils)
+    m, scale = np.broadcast_arrays(np.asarray(mean, dtype=float) / sigma, sigma)
+    known = np.isfinite(m) & (m >= beta)
+    goal = np.where(known, m, beta)
+    # In u = A²/σ² the mean rises and bends down, and m² − 2n lies left of the root (the mean of
+    # the square is u + 2n): Newton's steps come from the left and never overshoot.
+    u = np.maximum(goal**2 - 2 * coils, 0.0)
+    for _ in range(60):
+        slope = beta / (4 * coils) * hyp1f1(0.5, coils + 1, -u / 2)
+        step = (goal - rician_mean(np.sqrt(u), 1.0, coils)) / slope
+        u = np.maximum(u + step, 0.0)
+        if (np.abs(step) <= 1e-12 * np.maximum(u, 1.0)).all():
+            break
+    return np.where(known, scale * np.sqrt(u), np.nan)
+
+
+def _positive(sigma: ArrayLike) -> NDArray[np.float64]:
     sigma = np.asarray(sigma, dtype=float)
     if not (sigma > 0).all():
         raise InputError("noise that is not positive", field="sigma", expected="a positive number")
-    q = (np.asarray(A, dtype=float) / sigma) ** 2 / 2
-    mean: NDArray[np.float64] = (
-        sigma * math.sqrt(math.pi / 2) * ((1 + q) * i0e(q / 2) + q * i1e(q / 2))
-    )
-    return mean
+    return sigma
 
 
 def air_factors(coils: int = 1) -> tuple[float, float]:
@@ -71,6 +127,19 @@ def air_factors(coils: int = 1) -> tuple[float, float]:
         raise InputError(f"{coils!r} coils", field="coils", expected="a whole number from 1")
     beta = math.sqrt(math.pi / 2) * math.prod((2 * k + 1) / (2 * k) for k in range(1, int(coils)))
     return beta, math.sqrt(2 * coils - beta**2)
+
+
+def air_shape(coils: float = 1) -> tuple[float, float, float]:
+    """mean/SD, skewness and excess kurtosis of the magnitude in air; they do not depend on σ.
+
+    `coils` may be a fraction, as coils with correlated noise behave. One coil: 1.9131, 0.6311 and
+    0.2451 (Rayleigh); all but the first go to 0 with many coils.
+    """
+    mean = math.sqrt(2) * math.exp(gammaln(coils + 0.5) - gammaln(coils))
+    variance = 2 * coils - mean**2
+    skewness = mean * (1 - 2 * variance) / variance**1.5
+    kurtosis = 2 * (1 - mean * math.sqrt(variance) * skewness - variance) / variance
+    return mean / math.sqrt(variance), skewness, kurtosis
 
 
 def sigma_from_air(mean: float | None = None, sd: float | None = None, coils: int = 1) -> float:

@@ -1,0 +1,271 @@
+"""Is a patch of air what noise of n coils looks like? If not, no σ can be had from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc, gammaincc, gammaincinv
+
+from .errors import InputError
+from .noise import air_factors, air_shape
+from .voxelcorrelation import Correlation, as_volume, correlation, uneven
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+INSTEAD = (
+    "measure noise by 'difference' (two images taken alike) or 'smoothed' (one even region), or "
+    "take other air"
+)
+#: Fewer voxels tell nothing about the distribution: only constant patches are refused.
+JUDGED = 20
+#: Standard errors beyond which chance is out of the question, …
+_SURE = 4.5
+#: … and how far mean/SD must be off, besides, to be told or to be refused.
+_TOLD, _REFUSED = 0.025, 0.06
+_COARSE = 0.5  # grey levels: with an SD below it, σ cannot be told from the rounding
+_MOST_COILS = 150.0  # mean/SD beyond that of so many is signal
+_CHANCE = 1e-6  # of ghosts or a trend being chance
+_SHADE_TOLD, _SHADE_REFUSED = 0.1, 0.3  # SD between parts of the patch over SD of its voxels
+_SHAPE_SURE, _SHAPE_TOLD, _SHAPE_REFUSED = 2.5, 0.025, 0.05  # Kolmogorov's D·√N, and D
+
+
+@dataclass(frozen=True, slots=True)
+class Air:
+    """What a patch of air is like.
+
+    Attributes
+    ----------
+    mean, sd : float
+        Of its voxels; the SD as it is, the mean half a grey level higher where voxels were rounded
+        down.
+    step : float
+        Grey level it is rounded to, 0 where none is seen.
+    coils : float
+        Number of coils that have such a mean/SD, not a whole number; NaN where not judged.
+    correlation : Correlation
+    n_voxels : int
+    notes : tuple of str
+    """
+
+    mean: float
+    sd: float
+    step: float
+    coils: float
+    correlation: Correlation
+    n_voxels: int
+    notes: tuple[str, ...]
+
+    @property
+    def sd_unrounded(self) -> float:
+        """SD without what rounding to grey levels adds: √(SD² − step²/12) (Sheppard)."""
+        return math.sqrt(self.sd**2 - self.step**2 / 12)
+
+
+def check_air(
+    values: NDArray[Any], coils: int = 1, *, air: Mask | None = None, any_coils: bool = False
+) -> Air:
+    """Refuse air that is not the noise of so many coils; what is slight comes as a note.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values of the patch; or the image (x, y) or (x, y, z), with `air` its mask. Only with the
+        image can ghosts, trends and correlated voxels be seen.
+    coils : int
+        Coils combined by root sum of squares.
+    air : ndarray of bool, optional
+    any_coils : bool
+        Another number of coils is a note, not an error: for a plain SD, which depends on none.
+
+    Raises
+    ------
+    InputError
+        If the air was set to one value or to zero, rounded too coarsely, filtered, is that of
+        another number of coils, or holds signal or ghosts; with what to do instead.
+    """
+    everything = np.asarray(values, dtype=float)
+    found = everything.ravel() if air is None else everything[air]
+    _plain(found)
+    mean, sd, n = float(found.mean()), float(found.std(ddof=1)), found.size
+    near = Correlation((math.nan, math.nan), 1.0, 1.0)
+    if n < JUDGED:
+        return Air(mean, sd, 0.0, math.nan, near, n, ())
+    notes: list[str] = []
+    step = _grey_step(found)
+    if step and sd < _COARSE * step:
+        raise _unfit(f"SD {sd / step:.2g} grey levels: noise is lost in the rounding")
+    notes += _zeros(found, step, 1 if any_coils else coils)
+    if air is not None:
+        near = correlation(everything, air)
+    unrounded = math.sqrt(sd**2 - step**2 / 12)
+    if step and _off(mean / unrounded, coils, near, n) and mean / unrounded < air_shape(coils)[0]:
+        down = mean + step / 2
+        if abs(down / unrounded - air_shape(coils)[0]) < abs(mean / unrounded - air_shape(coils)[0]):
+            mean = down
+            notes.append("air was rounded down to grey levels; half a level was added to its mean")
+    fitted = coils_of(mean / unrounded)
+    # Ghosts first: they change mean/SD too, and are the better reason.
+    if air is not None:
+        notes += _even(everything, air, near)
+    notes += _spikes(found, step, 1 if any_coils else coils)
+    notes += _number_of_coils(mean / unrounded, fitted, coils, near, n, any_coils)
+    notes += _shape(found, mean, fitted, step, near)
+    if step and sd < 2 * step:
+        notes.append(
+            f"air is rounded to grey levels as large as {step / sd:.2g} of its SD; taken into "
+            "account"
+        )
+    if near.found:
+        notes.append(
+            f"neighbouring voxels of air are correlated ({near.lag1[0]:.2f} along x, "
+            f"{near.lag1[1]:.2f} along y: interpolated or filtered): {n} voxels count as "
+            f"{n / near.per_sd:.0f}"
+        )
+    return Air(mean, sd, step, fitted, near, n, tuple(notes))
+
+
+def coils_of(ratio: float) -> float:
+    """Number of coils, not a whole one, whose air has this mean/SD; 1 at least."""
+    low, high = 1.0, max(2.0, ratio**2)
+    if ratio <= air_shape(1)[0]:
+        return 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if air_shape(middle)[0] < ratio else (low, middle)
+    return low
+
+
+def _unfit(found: str, hint: str = INSTEAD) -> InputError:
+    return InputError(found, field="air", expected="air with its noise as scanned", hint=hint)
+
+
+def _plain(found: Array) -> None:
+    if found.size < 2:
+        raise InputError(f"{found.size} voxels", field="air", expected="2 or more")
+    if not np.isfinite(found).all():
+        raise InputError("NaN or infinity in it", field="air", expected="finite values")
+    if found.min() < 0:
+        raise _unfit("values below 0", "give a magnitude image")
+    if found.min() == found.max():
+        what = "0" if found[0] == 0 else f"{found[0]:.4g}"
+        raise _unfit(f"every voxel is {what}: the scanner has set the background")
+
+
+def _grey_step(found: Array) -> float:
+    """Distance of the grey levels that all values lie on; 0 where they do not repeat."""
+    levels = np.unique(found)
+    if levels.size > 0.9 * found.size or levels.size < 2:
+        return 0.0
+    apart = np.diff(levels)
+    step = float(apart.min())
+    whole = apart / step
+    return step if np.abs(whole - np.round(whole)).max() < 0.05 else 0.0
+
+
+def _zeros(found: Array, step: float, coils: int) -> list[str]:
+    zeros, n = int((found == 0).sum()), found.size
+    if not zeros:
+        return []
+    # The upper quarter tells σ whether or not some voxels were zeroed. Whole numbers may have been
+    # rounded down: all below one grey level are 0 then.
+    top = float(np.quantile(found[found > 0], 0.75))
+    by_chance = 0.0
+    if step:
+        sigma2 = top**2 / (2 * float(gammaincinv(coils, 0.75)))
+        by_chance = float(gammainc(coils, step**2 / (2 * sigma2)))
+    beyond = zeros - n * by_chance
+    if beyond > max(0.01 * n, 6 * math.sqrt(n * by_chance) + 3):
+        raise _unfit(f"{100 * zeros / n:.0f} % of the voxels are exactly 0: part of it was set")
+    return [] if step else [f"{zeros} voxels of air are exactly 0"]
+
+
+def _even(image: Array, air: Mask, near: Correlation) -> list[str]:
+    values = as_volume(image)
+    p, excess = uneven(values, as_volume(air), near.per_mean)
+    if p > _CHANCE or excess < _SHADE_TOLD:
+        return []
+    found = f"parts of it differ by {100 * excess:.0f} % of its SD, which is not chance"
+    if excess > _SHADE_REFUSED:
+        raise _unfit(f"{found}: ghosts, signal or shading")
+    return [f"air is not even: {found} (ghosts, signal or shading)"]
+
+
+def _spikes(found: Array, step: float, coils: int) -> list[str]:
+    # Against its middle, Rayleigh noise has the longest tail of all: right for any number of coils.
+    # The median of n voxels is known to 1/√n or so, and no better than a grey level.
+    middle = (float(np.median(found)) + step) * (1 + 2.5 / math.sqrt(found.size))
+    sigma2 = middle**2 / (2 * float(gammaincinv(coils, 0.5)))
+    at_least = np.maximum(found - step / 2, 0)
+    bright = found.size * gammaincc(coils, at_least**2 / (2 * sigma2)) < 1e-4
+    if not bright.any():
+        return []
+    change = found.std() / found[~bright].std() - 1
+    what = f"{int(bright.sum())} voxels are brighter than noise can be"
+    if change > _REFUSED:
+        raise _unfit(f"{what}, and raise its SD by {100 * change:.0f} %: signal, ghosts or spikes")
+    return [f"{what}: signal, ghosts or spikes in the air"]
+
+
+def _number_of_coils(
+    ratio: float, fitted: float, coils: int, near: Correlation, n: int, any_coils: bool
+) -> list[str]:
+    off = _off(ratio, coils, near, n)
+    if abs(off) < _TOLD:
+        return []
+    told = f"mean/SD of air is {ratio:.2f}"
+    if ratio < air_shape(1)[0] * (1 - _REFUSED):
+        raise _unfit(f"{told}, less than of any number of coils: filtered, or signal in it")
+    if fitted > _MOST_COILS:
+        raise _unfit(f"{told}, more than of any coils: this is signal, or smoothed")
+    like = f"as of {_as_coils(fitted)}, not of {coils}"
+    if abs(off) < _REFUSED:
+        return [f"{told}, {100 * off:+.1f} % from that of {_as_coils(coils)}"]
+    if not any_coils:
+        number = max(1, round(fitted))
+        raise _unfit(
+            f"{told}, {like}",
+            f"give coils={number} (method 'chi' or 'mean') if so many were combined by root sum "
+            f"of squares; else {INSTEAD}",
+        )
+    change = air_factors(coils)[1] / math.sqrt(2 * fitted - _beta2(fitted)) - 1
+    return [f"{told}, {like}; sigma with that number would be {100 * change:+.1f} %"]
+
+
+def _off(ratio: float, coils: int, near: Correlation, n: int) -> float:
+    """Relative difference of mean/SD from that of so many coils; 0 where chance explains it."""
+    expected, skewness, kurtosis = air_shape(coils)
+    variance = near.per_mean + near.per_sd * expected * (expected * (kurtosis + 2) / 4 - skewness)
+    chance = abs(ratio - expected) < _SURE * math.sqrt(variance / n)
+    return 0.0 if chance else ratio / expected - 1
+
+
+def _beta2(coils: float) -> float:
+    r = air_shape(coils)[0]
+    return 2 * coils * r**2 / (1 + r**2)
+
+
+def _as_coils(coils: float) -> str:
+    number = round(coils, 1 if coils < 10 else None)
+    return "1 coil" if number == 1 else f"{number:g} coils"
+
+
+def _shape(found: Array, mean: float, coils: float, step: float, near: Correlation) -> list[str]:
+    sigma2 = mean**2 / _beta2(coils)
+    levels, counts = np.unique(found, return_counts=True)
+    reached = np.cumsum(counts) / found.size
+    # Rounded to the nearest or down: whichever fits better.
+    D = min(
+        float(np.abs(reached - gammainc(coils, (levels + up) ** 2 / (2 * sigma2))).max())
+        for up in ({0.5 * step, step} if step else {0.0})
+    )
+    if D * math.sqrt(found.size / near.per_mean) < _SHAPE_SURE or D < _SHAPE_TOLD:
+        return []
+    what = f"its histogram is up to {100 * D:.0f} % off that of noise"
+    if D > _SHAPE_REFUSED:
+        raise _unfit(f"{what}: filtered, or signal in it")
+    return [f"air is not quite noise: {what} (filtered, or signal in it)"]

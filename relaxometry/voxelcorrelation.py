@@ -1,0 +1,152 @@
+"""Are the voxels of a region independent, and is there structure between its parts?
+
+Interpolated and zero-filled images have fewer independent voxels than voxels, so an error by the
+count of voxels is too small. And noise has no structure: parts of a region that differ by more than
+chance hold a ghost, an edge or shading.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincc
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Lags in voxels each way over which correlation is sought: images interpolated up to fourfold.
+REACH = 5
+#: A correlation counts beyond this many of its own standard errors, and beyond this size.
+_SURE, _SLIGHT = 4.0, 0.03
+#: Edge of the square parts that are compared, voxels.
+TILE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Correlation of neighbouring voxels of a region.
+
+    Attributes
+    ----------
+    lag1 : tuple of float
+        Between neighbours along x and along y; NaN where too few voxels lie side by side.
+    per_mean, per_sd : float
+        Voxels per independent voxel, for the error of a mean (Σρ over lags) and of an SD (Σρ²);
+        1 where no correlation was found.
+    """
+
+    lag1: tuple[float, float]
+    per_mean: float
+    per_sd: float
+
+    @property
+    def found(self) -> bool:
+        """Whether neighbours are correlated by more than chance."""
+        return self.per_sd > 1
+
+
+def correlation(image: Array, region: Mask) -> Correlation:
+    """Correlation of the voxels of `region` with their neighbours in the plane.
+
+    Parameters
+    ----------
+    image : ndarray (x, y) or (x, y, z)
+        Noise; its mean over the region is taken off, slice by slice.
+    region : ndarray of bool, same shape
+
+    Returns
+    -------
+    Correlation
+    """
+    values, mask = as_volume(image), as_volume(region)
+    size = 2 * REACH + 1
+    products, pairs = np.zeros((size, size)), np.zeros((size, size))
+    for z in np.flatnonzero(mask.any(axis=(0, 1))):
+        inside = _cropped(mask[..., z])
+        held = mask[..., z][inside].astype(float)
+        noise = np.where(held > 0, values[..., z][inside], 0.0)
+        noise = np.where(held > 0, noise - noise.sum() / held.sum(), 0.0)
+        products += _lags(noise)
+        pairs += _lags(held)
+    centre = REACH, REACH
+    if not products[centre] > 0:
+        return Correlation((math.nan, math.nan), 1.0, 1.0)
+    pairs = np.round(pairs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = products / products[centre] * pairs[centre] / pairs
+        chance = 1 / np.sqrt(pairs)
+    rho = np.where(pairs >= 20, rho, np.nan)
+    lag1 = float(rho[REACH + 1, REACH]), float(rho[REACH, REACH + 1])
+    near = np.array(lag1)
+    sure = np.abs(near) > np.maximum(
+        _SURE * np.array([chance[REACH + 1, REACH], chance[REACH, REACH + 1]]), _SLIGHT
+    )
+    if not sure.any():
+        return Correlation(lag1, 1.0, 1.0)
+    # Of the farther lags only what is sure, or 120 lags of chance would add up.
+    real = np.where(np.abs(rho) > 3 * chance, rho, 0.0)
+    real[centre] = 1.0
+    return Correlation(lag1, max(float(real.sum()), 1.0), max(float((real**2).sum()), 1.0))
+
+
+def uneven(
+    image: Array, region: Mask, per_mean: float = 1.0, tile: int = TILE
+) -> tuple[float, float]:
+    """How much the means of the parts of a region differ beyond chance.
+
+    The region is cut into squares of `tile` voxels; Q = Σ n_i·(m_i − m)²/SD² is χ² with one degree
+    of freedom less than there are squares, if all is noise.
+
+    Returns
+    -------
+    p, excess : float
+        Probability of a larger Q by chance, and the SD between parts beyond chance over the SD of
+        the voxels. (1, 0) where there are fewer than two parts.
+    """
+    values, mask = as_volume(image), as_volume(region)
+    x, y, z = np.nonzero(mask)
+    wide = mask.shape[1] // tile + 1
+    tall = mask.shape[0] // tile + 1
+    part = (z * tall + x // tile) * wide + y // tile
+    found = values[mask]
+    _, part, counts = np.unique(part, return_inverse=True, return_counts=True)
+    big = counts >= tile
+    if big.sum() < 2:
+        return 1.0, 0.0
+    sums = np.bincount(part, weights=found)[big]
+    n = counts[big].astype(float)
+    means = sums / n
+    middle = sums.sum() / n.sum()
+    # About the means of the parts: a ghost in some of them is not to count as scatter.
+    about = found - (np.bincount(part, weights=found) / counts)[part]
+    freedom = float(counts.sum() - counts.size)
+    variance = float((about**2).sum()) / freedom if freedom > 0 else 0.0
+    if not variance > 0:
+        return 1.0, 0.0
+    Q = float((n * (means - middle) ** 2).sum()) / variance / per_mean
+    dof = means.size - 1
+    excess = max(Q - dof, 0.0) * per_mean / n.sum()
+    return float(gammaincc(dof / 2, Q / 2)), math.sqrt(excess)
+
+
+def as_volume(array: NDArray[Any]) -> NDArray[Any]:
+    """(x, y) as (x, y, 1); anything else as it is."""
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _cropped(mask: Mask) -> tuple[slice, slice]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _lags(plane: Array) -> Array:
+    """Sum of products at every lag up to REACH each way, (2·REACH + 1)²."""
+    # Padded by REACH, no lag within reach wraps round.
+    power = np.abs(np.fft.rfft2(plane, [n + REACH for n in plane.shape])) ** 2
+    whole = np.fft.irfft2(power, [n + REACH for n in plane.shape])
+    lags = np.arange(-REACH, REACH + 1)
+    return np.asarray(whole[np.ix_(lags % whole.shape[0], lags % whole.shape[1])])
