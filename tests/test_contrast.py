@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
+from relaxometry.animalscans import tumour
 from relaxometry.contrast import change, cnr_relative
-from relaxometry.simulate import tumour
 
 # One row: target (mean 40), reference (mean 30), noise (1, 3, 5: SD 2).
 REGIONS = np.array([[1, 1, 2, 2, 3, 3, 3]])

@@ -12,13 +12,13 @@ from matplotlib.image import AxesImage
 
 from relaxometry import canvas, pictures, plots
 from relaxometry.agents import RelaxivityTable, relaxivity
+from relaxometry.animalscans import tumour
 from relaxometry.contrast import measure_contrast
 from relaxometry.curvefit import fit_curve
 from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes
 from relaxometry.maps import ParameterMaps
 from relaxometry.series import Protocol, Series
-from relaxometry.simulate import tumour
 from relaxometry.tubes import Tubes, tubes_from_labels
 from relaxometry.tubetable import tube_table
 
