@@ -106,7 +106,7 @@ class Tissue:
 # tumour has none of; muscle takes up none, and so is a reference. All else is plausible.
 _TYPICAL: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
     {
-        "body": (0.80, 1.10, 0.038, 0.0),
+        "body": (0.75, 1.10, 0.031, 0.0),
         "liver": (0.95, 1.30, 0.034, 0.048),
         "stomach": (0.60, 1.50, 0.045, 0.0),
         "spine": (0.90, 1.70, 0.065, 0.0),

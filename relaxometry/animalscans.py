@@ -127,7 +127,8 @@ class InVivo(Shown):
         """(x, y, z) mask of one of tumour, liver, air and muscle."""
         if name not in REGIONS:
             raise InputError(f"no region {name!r}", field="region", expected=", ".join(REGIONS))
-        return self.labels == REGIONS[name]
+        mask: NDArray[np.bool_] = self.labels == REGIONS[name]
+        return mask
 
     def __repr__(self) -> str:
         x, y, z = self.labels.shape
