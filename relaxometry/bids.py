@@ -84,21 +84,38 @@ def write_series(series: Series, folder: str | Path, *, subject: str = "01") -> 
     """
     folder = Path(folder)
     contents = _data_set(folder, "raw")
-    stem = f"{_subject(subject)}/anat/sub-{subject}"
-    part = "_part-real" if series.signed else ""
-    voxels = _stored(series.signal)
-    if entity := _ENTITY.get(series.kind):
-        for i in range(len(series.protocol)):
-            image = folder / f"{stem}_{entity}-{i + 1}{part}_{series.kind}.nii.gz"
-            contents |= _image(
-                image, voxels[..., i], series.affine, _scanned(series, series.protocol.take([i]))
-            )
-    else:
-        sidecar = _scanned(series, series.protocol)
-        image = folder / f"{stem}{part}_{series.kind}.nii.gz"
-        contents |= _image(image, voxels, series.affine, sidecar)
+    contents |= _images(series, folder / _subject(subject) / "anat", subject)
+    if series.kind not in _ENTITY:
         contents |= _ignored(folder, f"*_{series.kind}.*")
     return write_together(contents)
+
+
+def write_images(series: Series, folder: str | Path, *, subject: str = "01") -> list[Path]:
+    """Write the images and sidecars of a series alone, named as in BIDS, into one folder.
+
+    As :func:`write_series`, without the data set around them: for a folder of scans that is not
+    one, such as an animal's.
+
+    Parameters
+    ----------
+    series : Series
+    folder : str or Path
+        Made if absent.
+    subject : str
+        Label of the subject: letters and digits.
+
+    Returns
+    -------
+    list of Path
+        Files written.
+
+    Raises
+    ------
+    InputError
+        If the label is not one. Nothing is written then.
+    """
+    _subject(subject)
+    return write_together(_images(series, Path(folder), subject))
 
 
 def write_maps(
@@ -261,6 +278,22 @@ def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> di
     image = folder / _subject(subject) / "anat" / f"sub-{subject}_desc-tubes_dseg.nii.gz"
     facts = {"Description": "number of the tube in each voxel, 0 outside", "Manual": False}
     return _image(image, array.astype(np.int32), affine, facts)
+
+
+def _images(series: Series, folder: Path, subject: str) -> dict[Path, Content]:
+    """The images of a series and their sidecars, ready to be written."""
+    part = "_part-real" if series.signed else ""
+    voxels = _stored(series.signal)
+    entity = _ENTITY.get(series.kind)
+    if entity is None:
+        image = folder / f"sub-{subject}{part}_{series.kind}.nii.gz"
+        return _image(image, voxels, series.affine, _scanned(series, series.protocol))
+    contents: dict[Path, Content] = {}
+    for i in range(len(series.protocol)):
+        image = folder / f"sub-{subject}_{entity}-{i + 1}{part}_{series.kind}.nii.gz"
+        sidecar = _scanned(series, series.protocol.take([i]))
+        contents |= _image(image, voxels[..., i], series.affine, sidecar)
+    return contents
 
 
 def _image(

@@ -380,13 +380,13 @@ def _write_report(
 def simulate(
     output: opt.Output,
     protocol: Annotated[
-        str, typer.Option(help="seed-7T, seed-7T-vtr, small or small-vtr.")
+        str, typer.Option(help="Tubes: seed-7T, seed-7T-vtr, small, small-vtr. Mice: liver-7T.")
     ] = "seed-7T",
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     snr: Annotated[float, typer.Option(min=1, help="S0/sigma.")] = 150.0,
     force: opt.Force = False,
 ) -> None:
-    """Write a digital phantom: DICOM, NIfTI, the truth."""
+    """Write a digital phantom, or mice with a liver tumour: scans and the truth."""
     from .sample import write_study
 
     _say(f"Study: {write_study(output, protocol, seed, snr, force=force)}")

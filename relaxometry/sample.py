@@ -1,15 +1,22 @@
-"""A simulated study as a folder: DICOM, BIDS, the sheet of tubes, `study.toml` and the truth."""
+"""A simulated study as a folder: scans, `study.toml`, and the truth.
+
+Of tubes: DICOM, BIDS and the sheet of tubes. Of mice: see :mod:`relaxometry.animalstudy`.
+"""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import bids, dicomwriter, nifti
+from . import animals, bids, dicomwriter, nifti
+from .animalstudy import write_animals, write_pair
+from .errors import InputError
 from .series import Series
-from .simulate import Phantom, mese, phantom, t1_series, tumour
+from .simulate import SCANS, Phantom, mese, phantom, t1_series
+from .truthfiles import write_csv
 from .whole import whole_folder
+
+#: What can be simulated.
+PROTOCOLS = (*SCANS, *animals.SCANS)
 
 _README = """\
 A simulated study. No scanner and no animal was involved: every number below is known.
@@ -21,11 +28,13 @@ study.toml             what to analyse: relaxometry report study.toml -o report
 tubes.csv              what is in each tube, numbered by rows from the top left
 dicom/                 the T2 and the T1 series as a scanner would write them
 bids/                  the same two series as a BIDS data set
-contrast/              a liver with a tumour before and after injection, and its regions:
-                       1 tumour, 2 liver, 3 noise
+contrast/              a liver with a tumour, T2-weighted, before and 60 min after an injection of
+                       C3, and its regions: 1 tumour, 2 liver, 3 air, 4 muscle
 truth.csv              T1, T2, R1 and R2 of each tube, and its circle in mm along a row (x) and
                        down a column (y) from the centre of the first voxel
 truth_relaxivity.csv   r1 and r2 of each agent, and the rates of the medium without agent
+truth_contrast.csv     SNR = signal/sigma, relative CNR, R1, R2 and concentration of each region
+                       before (0 min) and after, and their changes
 labels.nii.gz          tube number in each voxel
 """
 
@@ -74,9 +83,10 @@ def write_study(
     folder : str or Path
         To be made.
     protocol : str
-        A name in :data:`relaxometry.simulate.SCANS`.
+        A name in :data:`PROTOCOLS`: of :data:`relaxometry.simulate.SCANS` a phantom of tubes, of
+        :data:`relaxometry.animals.SCANS` mice with a liver tumour.
     seed : int
-        Of the noise.
+        Of the noise, and of the scatter between animals.
     snr : float
         S0/σ.
     force : bool
@@ -93,16 +103,25 @@ def write_study(
         If there is no such protocol; if the folder exists, unless `force` is given and it is empty
         or holds a study.
     """
+    if protocol not in PROTOCOLS:
+        raise InputError(
+            f"no protocol {protocol!r}", field="protocol", expected=", ".join(PROTOCOLS)
+        )
     folder = Path(folder)
     with whole_folder(folder, "study.toml", force) as beside:
-        scanned = phantom(protocol)
-        T2, T1 = mese(scanned, seed, snr), t1_series(scanned, seed, snr)
-        t1 = "t1_vtr" if T1.kind == "VTR" else "t1_ir"
-        _write_scans(beside, T2, T1, t1, uid_seed=f"{protocol} {seed} {snr:g}")
-        _write_truth(beside, scanned)
-        _write_contrast(beside / "contrast", seed)
-        _write_words(beside, scanned, t1, protocol=protocol, seed=seed, snr=snr)
+        write = write_animals if protocol in animals.SCANS else _write_tubes
+        write(beside, protocol, seed, snr)
     return folder / "study.toml"
+
+
+def _write_tubes(folder: Path, protocol: str, seed: int, snr: float) -> None:
+    scanned = phantom(protocol)
+    T2, T1 = mese(scanned, seed, snr), t1_series(scanned, seed, snr)
+    t1 = "t1_vtr" if T1.kind == "VTR" else "t1_ir"
+    _write_scans(folder, T2, T1, t1, uid_seed=f"{protocol} {seed} {snr:g}")
+    _write_truth(folder, scanned)
+    write_pair(folder / "contrast", folder / "truth_contrast.csv", seed, snr)
+    _write_words(folder, scanned, t1, protocol=protocol, seed=seed, snr=snr)
 
 
 def _write_scans(folder: Path, T2: Series, T1: Series, t1: str, uid_seed: str) -> None:
@@ -119,12 +138,12 @@ def _write_scans(folder: Path, T2: Series, T1: Series, t1: str, uid_seed: str) -
 
 def _write_truth(folder: Path, phantom: Phantom) -> None:
     tubes = phantom.tubes
-    _write_csv(
+    write_csv(
         folder / "tubes.csv",
         "tube,agent,concentration_mM",
         ((t.number, t.agent, t.concentration_mM) for t in tubes),
     )
-    _write_csv(
+    write_csv(
         folder / "truth.csv",
         "tube,agent,concentration_mM,T1_s,T2_s,R1_per_s,R2_per_s,x_mm,y_mm,radius_mm",
         (
@@ -136,18 +155,12 @@ def _write_truth(folder: Path, phantom: Phantom) -> None:
             for t in tubes
         ),
     )
-    _write_csv(
+    write_csv(
         folder / "truth_relaxivity.csv",
         "agent,r1_per_mM_per_s,r2_per_mM_per_s,R1_0_per_s,R2_0_per_s",
         ((a.name, a.r1, a.r2, phantom.R1_0, phantom.R2_0) for a in phantom.agents),
     )
     nifti.write_volume(folder / "labels.nii.gz", phantom.labels, phantom.affine)
-
-
-def _write_contrast(folder: Path, seed: int) -> None:
-    pre, post, regions, affine = tumour(seed)
-    for name, image in (("pre", pre), ("post", post), ("regions", regions)):
-        nifti.write_volume(folder / f"{name}.nii.gz", image, affine)
 
 
 def _write_words(
@@ -163,13 +176,3 @@ def _write_words(
     }
     for name, text in (("study.toml", _STUDY), ("README.txt", _README)):
         (folder / name).write_text(text.format(**facts), encoding="utf-8", newline="\n")
-
-
-def _write_csv(path: Path, header: str, rows: Iterable[Sequence[str | float]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header.split(","))
-        # Ten digits: exact for what was given, and free of 0.30000000000000004.
-        writer.writerows(
-            [value if isinstance(value, str) else f"{value:.10g}" for value in row] for row in rows
-        )

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError
 from .geometry import Affine
 from .models import SignalModel
+from .scanner import BRIGHTEST, axial_affine, digitised, ellipse_share, rician
 from .series import Protocol, Provenance, Series
 
 Array = NDArray[np.float64]
@@ -106,8 +107,6 @@ R1_0, R2_0 = 0.40, 9.0
 
 _PITCH, _RADIUS = 9.0, 3.0  # mm, from tube to tube and of the bore
 _EFFICIENCY = 0.96  # of the inversion
-_BRIGHTEST, _LARGEST = 3500, 4095  # a scanner's 12 bits, with headroom for the noise
-_SUBVOXELS = 8  # along each side: the share of a voxel inside a circle to about 1 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class Phantom:
     @property
     def affine(self) -> Affine:
         """Of an axial slice centred in the magnet: +x to the patient's left, +y to the back."""
-        return _axial(self.scan.matrix, self.voxel, self.scan.slice_thickness)
+        return axial_affine(self.scan.matrix, self.voxel, self.scan.slice_thickness)
 
     @property
     def labels(self) -> NDArray[np.int16]:
@@ -153,7 +152,7 @@ class Phantom:
         n, voxel = self.scan.matrix, self.voxel
         return np.stack(
             [
-                _share(n, t.x / voxel, t.y / voxel, t.radius / voxel, t.radius / voxel)
+                ellipse_share(n, t.x / voxel, t.y / voxel, t.radius / voxel, t.radius / voxel)
                 for t in self.tubes
             ]
         )
@@ -288,70 +287,13 @@ def series_from_maps(
     """
     signal = model.signal(protocol, np.asarray(T, dtype=float), np.asarray(amplitudes, dtype=float))
     rng = np.random.default_rng(seed)
-    noisy = signal + rng.normal(0, sigma, signal.shape) if signed else _rician(signal, sigma, rng)
+    noisy = signal + rng.normal(0, sigma, signal.shape) if signed else rician(signal, sigma, rng)
     return Series(
         noisy.astype(np.float32),
         protocol,
         signed=signed,
         provenance=Provenance(source="simulation"),
     )
-
-
-_TUMOUR_MATRIX, _TUMOUR_VOXEL, _TUMOUR_SLICE = 128, 0.25, 1.0  # mm
-_TUMOUR_TE = 0.040  # s; a T2-weighted image
-_TUMOUR_SNR = 20.0  # mean over SD of air, before injection
-_UPTAKE_mM = {"liver": 0.046, "tumour": 0.002}  # of C3: Kupffer cells take it up, the tumour hardly
-# Ellipses (x, y, semi-axis along x, along y) in voxels, painted in this order, and their signal.
-_ANATOMY = {
-    "body": ((63.5, 63.5, 52.0, 44.0), 1000.0),
-    "liver": ((54.0, 57.0, 36.0, 28.0), 1450.0),
-    "stomach": ((97.0, 62.0, 11.0, 15.0), 600.0),
-    "spine": ((63.5, 96.0, 7.0, 6.0), 1700.0),
-    "tumour": ((42.0, 55.0, 12.0, 11.0), 2000.0),
-}
-_REGIONS = {1: (42.0, 55.0, 8.0, 8.0), 2: (69.0, 58.0, 8.0, 8.0)}
-
-
-def tumour(
-    seed: int,
-) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16], Affine]:
-    """A tumour in a liver, T2-weighted, before and after an injection of iron oxide clusters.
-
-    The signal falls by exp(−TE·r2·c): the liver darkens by about 60 %, the tumour hardly.
-
-    Parameters
-    ----------
-    seed : int
-        Of the noise.
-
-    Returns
-    -------
-    pre, post : ndarray of int16 (128, 128, 1)
-        Magnitudes in whole numbers of 12 bits.
-    regions : ndarray of int16 (128, 128, 1)
-        1 tumour, 2 liver, 3 noise (a corner of air).
-    affine : ndarray (4, 4)
-        Axial slice, mm.
-    """
-    rng = np.random.default_rng((seed, 3))
-    # In air the SD of a magnitude is √(2 − π/2)·σ.
-    sigma = _ANATOMY["tumour"][1] / _TUMOUR_SNR / math.sqrt(2 - math.pi / 2)
-    before: Array = np.zeros((_TUMOUR_MATRIX, _TUMOUR_MATRIX))
-    after = before.copy()
-    for organ, (ellipse, signal) in _ANATOMY.items():
-        share = _share(_TUMOUR_MATRIX, *ellipse)
-        decay = math.exp(-_TUMOUR_TE * AGENTS[-1].r2 * _UPTAKE_mM.get(organ, 0.0))
-        before += share * (signal - before)
-        after += share * (signal * decay - after)
-    regions = np.zeros((_TUMOUR_MATRIX, _TUMOUR_MATRIX, 1), dtype=np.int16)
-    for number, ellipse in _REGIONS.items():
-        regions[_share(_TUMOUR_MATRIX, *ellipse) >= 0.5, 0] = number
-    regions[2:26, 2:26] = 3
-    pre, post = (
-        _digitised(_rician(image, sigma, rng)).astype(np.int16)[:, :, None]
-        for image in (before, after)
-    )
-    return pre, post, regions, _axial(_TUMOUR_MATRIX, _TUMOUR_VOXEL, _TUMOUR_SLICE)
 
 
 def _rates(phantom: Phantom) -> tuple[Array, Array]:
@@ -365,10 +307,10 @@ def _scanned(
 ) -> Series:
     """The series of tubes with this signal (tube, n), in units of S0, as a scanner writes it."""
     # The receiver gain is set for each scan, so that its brightest voxel nearly fills the 12 bits.
-    S0 = _BRIGHTEST / np.abs(signal).max()
+    S0 = BRIGHTEST / np.abs(signal).max()
     image = np.einsum("txy,tn->xyn", phantom._shares(), S0 * signal)
     return Series(
-        _digitised(_rician(image, S0 / snr, rng)).astype(np.float32),
+        digitised(rician(image, S0 / snr, rng)).astype(np.float32),
         protocol,
         affine=phantom.affine,
         signed=False,
@@ -376,30 +318,3 @@ def _scanned(
         sequence="SE",
         provenance=Provenance(source="simulation", origin={"signed": "simulated magnitudes"}),
     )
-
-
-def _rician(signal: Array, sigma: float, rng: np.random.Generator) -> Array:
-    """Magnitude of the signal with Gaussian noise of SD σ in the real and imaginary channels."""
-    real, imaginary = rng.normal(0, sigma, (2, *signal.shape))
-    magnitude: Array = np.hypot(signal + real, imaginary)
-    return magnitude
-
-
-def _digitised(signal: Array) -> Array:
-    """Whole numbers of 12 bits."""
-    return np.clip(np.rint(signal), 0, _LARGEST)
-
-
-def _share(matrix: int, x: float, y: float, a: float, b: float) -> Array:
-    """(x, y) share of each voxel inside an ellipse: centre and semi-axes in voxels."""
-    fine = (np.arange(matrix * _SUBVOXELS) + 0.5) / _SUBVOXELS - 0.5
-    inside = ((fine - x) / a)[:, None] ** 2 + ((fine - y) / b)[None, :] ** 2 <= 1
-    share: Array = inside.reshape(matrix, _SUBVOXELS, matrix, _SUBVOXELS).mean(axis=(1, 3))
-    return share
-
-
-def _axial(matrix: int, voxel: float, thickness: float) -> Affine:
-    """RAS affine of a square axial slice centred at the origin, in DICOM's order of rows."""
-    affine = np.diag([-voxel, -voxel, thickness, 1.0])
-    affine[:2, 3] = (matrix - 1) / 2 * voxel
-    return affine

@@ -8,12 +8,13 @@ from types import MappingProxyType
 import pandas as pd
 
 from relaxometry.agents import relaxivity
+from relaxometry.animalscans import tumour
 from relaxometry.contrast import measure_contrast
 from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes
 from relaxometry.series import Provenance, Series
 from relaxometry.settings import StudyFacts
-from relaxometry.simulate import Agent, mese, phantom, t1_series, tumour
+from relaxometry.simulate import Agent, mese, phantom, t1_series
 from relaxometry.study import InputFile, StudyResult
 from relaxometry.tubetable import tube_table
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
+from relaxometry.animalscans import tumour
 from relaxometry.contrast import change, cnr_relative
-from relaxometry.simulate import tumour
 
 # One row: target (mean 40), reference (mean 30), noise (1, 3, 5: SD 2).
 REGIONS = np.array([[1, 1, 2, 2, 3, 3, 3]])
@@ -136,14 +136,22 @@ class TestContrast:
             measure(**options)
 
     def test_the_simulated_tumour(self):
-        """The liver falls by exp(−0.040·533.4·0.046) = 0.375; noise adds a few percent."""
+        """The liver falls by exp(−0.040·533.4·0.048) = 0.359 and gains 2 % by its shorter T1."""
         pre, post, regions, _ = tumour(0)
-        found = measure(pre, post, regions, name="liver")
-        assert found.mean("SNR_target_pre") == pytest.approx(20, rel=0.1)
-        assert found.mean("dSNR_reference_signed") == pytest.approx(0.375 - 1, abs=0.06)
-        assert abs(found.mean("dSNR_target_signed") - (np.exp(-0.04 * 533.4 * 0.002) - 1)) < 0.1
-        fall = found.mean("dSNR_reference_signed")
-        assert f"liver: target SNR -2.8 %, reference SNR {100 * fall:.1f} %" in repr(found)
+        found = measure(pre, post, regions, noise_method="rayleigh", name="liver")
+        recovered = np.expm1(-3 * (1 / 1.3 + 1.5 * 0.048)) / np.expm1(-3 / 1.3)
+        fall = np.exp(-0.040 * 533.4 * 0.048) * recovered - 1
+        # Three slices of 512 voxels of air know each σ to 2 %.
+        assert found.mean("SNR_target_pre") == pytest.approx(59.56, rel=0.06)
+        assert found.mean("dSNR_reference_signed") == pytest.approx(fall, abs=0.03)
+        assert found.mean("dSNR_target_signed") == pytest.approx(-0.02, abs=0.09)
+        # The noise cancels from a relative CNR, and with it the error of σ.
+        assert found.mean("dCNR_signed") == pytest.approx(1.2384, rel=0.02)
+        told = {name: 100 * found.mean(f"dSNR_{name}_signed") for name in ("target", "reference")}
+        assert (
+            f"liver: target SNR {told['target']:+.1f} %, reference SNR {told['reference']:+.1f} %, "
+            in repr(found)
+        )
 
 
 def test_parts_by_hand():

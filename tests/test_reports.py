@@ -112,7 +112,7 @@ def test_json_has_the_keys_of_the_design(written: Path) -> None:
             "relaxivity"
         ][0].keys()
     assert found["contrast"][0]["name"] == "liver, axial"
-    assert found["contrast"][0]["n_slices"] == 1
+    assert found["contrast"][0]["n_slices"] == 3
 
 
 def test_json_has_the_numbers_of_the_study(written: Path, result: StudyResult) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from relaxometry import nifti, sample, simulate
+from relaxometry import animalscans, nifti, sample, simulate
 from relaxometry.errors import InputError
 from relaxometry.sample import write_study
 
@@ -37,18 +37,32 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): inside(p) for p in folder.rglob("*") if p.is_file()}
 
 
-def assert_same(a: Path, b: Path) -> None:
-    first, second = contents(a), contents(b)
+def assert_same(a: Path, b: Path, beside: str = "/") -> None:
+    """The same files with the same bytes, but for what lies in the folder `beside` of the first."""
+    first = {name: data for name, data in contents(a).items() if not name.startswith(beside)}
+    second = contents(b)
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def test_the_study_in_the_repository_is_what_the_code_writes(
     sample_data: Path, tmp_path: Path
 ) -> None:
     study = write_study(tmp_path / "again").parent
-    assert_same(sample_data, study)
-    assert sum(path.stat().st_size for path in study.rglob("*") if path.is_file()) <= 8e6
+    assert_same(sample_data, study, beside="in_vivo/")
+    assert size(study) <= 8e6
+
+
+def test_the_mice_in_the_repository_are_what_the_code_writes(
+    sample_data: Path, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "again", "liver-7T").parent
+    assert_same(sample_data / "in_vivo", study)
+    assert size(study) <= 1.5e6
 
 
 @pytest.mark.parametrize("protocol", ["small", "small-vtr"])
@@ -117,9 +131,20 @@ def test_dicom_and_bids_hold_the_simulated_series(small_study: Path) -> None:
 
 
 def test_contrast_images_are_the_simulated_ones(small_study: Path) -> None:
-    for name, expected in zip(("pre", "post", "regions"), simulate.tumour(0)[:3], strict=True):
-        written, _ = nifti.read_volume(small_study / "contrast" / f"{name}.nii.gz")
+    *images, affine = animalscans.tumour(0)
+    for name, expected in zip(("pre", "post", "regions"), images, strict=True):
+        written, where = nifti.read_volume(small_study / "contrast" / f"{name}.nii.gz")
         assert np.array_equal(written, expected)
+        np.testing.assert_allclose(where, affine, atol=1e-5)
+    names = pd.read_csv(small_study / "contrast" / "regions.csv")
+    assert dict(zip(names.label, names["name"], strict=True)) == {
+        **{1: "tumour", 2: "liver", 3: "air", 4: "muscle"}
+    }
+    truth = pd.read_csv(small_study / "truth_contrast.csv").set_index(["time_min", "region"])
+    # 60 min: R2 = 1/0.034 + 533.4·0.048 s⁻¹.
+    assert truth.loc[(60, "liver"), "R2_per_s"] == pytest.approx(29.41176 + 25.6032, rel=1e-6)
+    assert truth.loc[(60, "liver"), "dCNR"] == pytest.approx(1.2384, abs=5e-5)
+    assert len(truth) == 6
 
 
 def test_an_existing_folder_is_refused_and_forced_only_if_a_study(tmp_path: Path) -> None:
