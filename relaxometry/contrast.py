@@ -239,8 +239,7 @@ def measure_contrast(
     images = {"pre": _volume(pre), "post": _volume(post)}
     if not drawn.labels.shape == images["pre"].shape == images["post"].shape:
         raise GeometryError(
-            f"pre {images['pre'].shape}, post {images['post'].shape}, "
-            f"regions {drawn.labels.shape}",
+            f"pre {images['pre'].shape}, post {images['post'].shape}, regions {drawn.labels.shape}",
             expected="one grid",
         )
     roles = {"target": target, "reference": reference, "muscle": muscle, "noise": noise}
@@ -377,8 +376,8 @@ def _quantities(
         if "muscle" in roles:
             found[f"TM_{when}"] = target_to_muscle(target, signals[f"S_muscle_{when}"])
     for role in roles:
-        both = (signals[f"S_{role}_{when}"] for when in WHEN)
-        found[f"RE_{role}"] = relative_enhancement(*both, scale)
+        before, after = (signals[f"S_{role}_{when}"] for when in WHEN)
+        found[f"RE_{role}"] = relative_enhancement(before, after, scale, role)
     changes = {f"dSNR_{role}": f"SNR_{role}" for role in roles}
     changes |= {"dCNR": "CNR_relative", "dCNR_usual": "CNR_usual", "dTM": "TM"}
     for delta, quantity in changes.items():
@@ -393,7 +392,9 @@ def _quantities(
 
 def _remarks(contrast: Contrast) -> tuple[str, ...]:
     """What a reader should know of these numbers."""
-    told = list(dict.fromkeys(n for when in WHEN for one in contrast.noise[when] for n in one.notes))
+    told = list(
+        dict.fromkeys(n for when in WHEN for one in contrast.noise[when] for n in one.notes)
+    )
     sigma = {when: np.array([n.sigma for n in contrast.noise[when]]) for when in WHEN}
     for role in ("target", "reference", "muscle"):
         for when in WHEN:
@@ -406,11 +407,12 @@ def _remarks(contrast: Contrast) -> tuple[str, ...]:
                     f"{role} {when}: {lowest:.1f} σ, where the noise floor lifts the mean of a "
                     f"magnitude image by about {50 * (2 * contrast.coils - 1) / lowest**2:.0f} %"
                 )
-    for quantity in ("CNR_relative", "CNR_usual"):
-        value, error = contrast.mean(f"{quantity}_pre"), contrast.stderr(f"{quantity}_pre")
-        if value < _CERTAIN * error:
-            told.append(
-                f"{quantity} before is not told from 0 ({value:.2g} ± {error:.2g}): its relative "
-                "change means little"
-            )
+    # Signed: the mean of bare sizes is above 0 by chance alone.
+    target, reference = (contrast.slices[f"S_{role}_pre"] for role in ("target", "reference"))
+    difference, error = float(np.mean(1 - reference / target)), contrast.stderr("CNR_relative_pre")
+    if abs(difference) < _CERTAIN * error:
+        told.append(
+            f"CNR before is not told from 0 ({difference:.2g} ± {error:.2g} of the target): its "
+            "relative change means little"
+        )
     return tuple(told)

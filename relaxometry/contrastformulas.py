@@ -83,7 +83,9 @@ def target_to_muscle(target: Estimate, muscle: Estimate) -> Estimate:
     return target.over(muscle)
 
 
-def relative_enhancement(pre: Estimate, post: Estimate, scale: Estimate | None = None) -> Estimate:
+def relative_enhancement(
+    pre: Estimate, post: Estimate, scale: Estimate | None = None, region: str = ""
+) -> Estimate:
     """(S_post − S_pre)/S_pre, signed.
 
     Parameters
@@ -92,10 +94,12 @@ def relative_enhancement(pre: Estimate, post: Estimate, scale: Estimate | None =
         Mean signal of one region before and after.
     scale : Estimate, optional
         How much brighter everything is after than before; the signal after is divided by it.
+    region : str
+        For the message where its signal before is 0.
     """
     if scale is not None:
         post = post.over(scale)
-    return change(pre, post, "signal before")
+    return change(pre, post, f"signal of {region or 'the region'} before injection")
 
 
 def change(pre: Estimate | float, post: Estimate | float, what: str = "value before") -> Estimate:

@@ -32,9 +32,7 @@ _HEIGHT, _LONGEST = 2.3, 12
 
 
 @rc_context(STYLE)
-def contrast_bars(
-    contrasts: Sequence[Contrast], animals: pd.DataFrame | None = None
-) -> Figure:
+def contrast_bars(contrasts: Sequence[Contrast], animals: pd.DataFrame | None = None) -> Figure:
     """SNR, CNR and their kin before and after, a panel per quantity.
 
     Of animals: mean ± SD over them, a dot for each, and stars where before and after differ (paired

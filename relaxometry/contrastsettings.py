@@ -208,7 +208,9 @@ def _rates(table: TomlTable) -> list[RateSettings]:
             continue
         if not table.seen(pre) or not after:
             missing = post if table.seen(pre) else pre
-            raise InputError("missing", field=table.key(missing), expected="series before and after")
+            raise InputError(
+                "missing", field=table.key(missing), expected="series before and after"
+            )
         times = _rate_times(table, len(after))
         found.append(RateSettings(quantity, table.path(pre), after, times, r, error or 0.0))
     return found

@@ -112,9 +112,7 @@ def tubes_from_rois(
     ).seen_in(series)
 
 
-def drawn_regions(
-    path: str | Path, grid: tuple[int, ...]
-) -> list[tuple[str, NDArray[np.bool_]]]:
+def drawn_regions(path: str | Path, grid: tuple[int, ...]) -> list[tuple[str, NDArray[np.bool_]]]:
     """The regions of a ``.roi`` or ``.zip`` on a grid: the name of each, and its voxels (x, y, z).
 
     Raises

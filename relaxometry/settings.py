@@ -172,9 +172,7 @@ def _settings(path: Path, top: TomlTable) -> StudySettings:
     if reference is not None and not scans:
         raise InputError("nothing to compare", field="[reference]", expected="[T1] or [T2]")
     lines = _lines(top.table("relaxivity")) if "relaxivity" in top.values else LineSettings()
-    return StudySettings(
-        path, facts, scans, tubes, contrasts, reference, lines, uniformities, test
-    )
+    return StudySettings(path, facts, scans, tubes, contrasts, reference, lines, uniformities, test)
 
 
 def _scan(table: TomlTable) -> ScanSettings:

@@ -52,9 +52,7 @@ def snr(
         measured in this way.
     """
     if method not in METHODS:
-        raise InputError(
-            f"{method!r}"[:60], field="noise_method", expected=" or ".join(METHODS)
-        )
+        raise InputError(f"{method!r}"[:60], field="noise_method", expected=" or ".join(METHODS))
     values = np.asarray(image, dtype=float)
     _check(values, region, "signal region")
     signal = float(np.mean(values[region]))
@@ -64,9 +62,7 @@ def snr(
         level = noise.value if isinstance(noise, Noise) else float(noise)
     elif method in ("difference", "smoothed"):
         where = region if noise is None else noise
-        level = measure_noise(
-            values, None, method, coils=coils, second=second, region=where
-        ).value
+        level = measure_noise(values, None, method, coils=coils, second=second, region=where).value
         if second is not None and np.shape(second) == values.shape:
             signal = (signal + float(np.mean(np.asarray(second, dtype=float)[region]))) / 2
     else:
@@ -100,7 +96,9 @@ def snr_map(image: NDArray[Any], noise: Noise | float) -> Estimate:
     values = np.asarray(image, dtype=float)
     known = isinstance(noise, Noise)
     level, error, sigma = (
-        (noise.value, noise.stderr, noise.sigma) if isinstance(noise, Noise) else (noise, 0.0, noise)
+        (noise.value, noise.stderr, noise.sigma)
+        if isinstance(noise, Noise)
+        else (noise, 0.0, noise)
     )
     if not (level > 0 and math.isfinite(level)):
         raise InputError(

@@ -33,7 +33,10 @@ class TomlTable:
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             words = {"str": "text", "int": "a whole number", "list": "a list", "dict": "a table"}
             words |= {"int or str": "a whole number or text", "str or int": "text"}
-            words |= {"str or list": "a path or a list of paths", "str or dict": "a path or a table"}
+            words |= {
+                "str or list": "a path or a list of paths",
+                "str or dict": "a path or a table",
+            }
             words["list or str"] = "a list, or the name of a CSV file"
             raise InputError(
                 f"{value!r}", field=self.key(key), expected=words.get(names, "a number")

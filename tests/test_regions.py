@@ -31,9 +31,7 @@ def nifti(tmp_path):
 class TestLabels:
     def test_by_label_and_by_name(self, nifti):
         regions = rx.read_regions(nifti, names={"tumour": 1, "liver": 2})
-        assert repr(regions) == (
-            "Regions: tumour 8, liver 12 voxels, label image regions.nii.gz"
-        )
+        assert repr(regions) == ("Regions: tumour 8, liver 12 voxels, label image regions.nii.gz")
         np.testing.assert_array_equal(regions.mask("liver"), labels() == 2)
         np.testing.assert_array_equal(regions.mask(1), labels() == 1)
         assert regions.name(2) == "liver"
@@ -57,7 +55,11 @@ class TestLabels:
             ("names.csv", "label,colour\n1,red\n", "no column name"),
             ("names.csv", "label,name\n1,tumour\n1,liver\n", "'liver' or label 1 twice"),
             ("names.csv", "label,name\n1,tumour\n2,tumour\n", "'tumour' or label 2 twice"),
-            ("names.csv", "label,name\n0,air\n", "label of air: '0'; expected a whole number from 1"),
+            (
+                "names.csv",
+                "label,name\n0,air\n",
+                "label of air: '0'; expected a whole number from 1",
+            ),
             ("names.csv", "label,name\none,air\n", "label of air: 'one'; expected a number"),
             ("names.csv", "label,name\n1,\n", "'' = 1; expected a name"),
             ("names.toml", "tumour = 1.5\n", "'tumour' = 1.5; expected a name and a whole number"),
