@@ -114,7 +114,7 @@ WRONG = {
     # unknown keys
     "unknown table": (
         "[T2star]\n" + SCAN,
-        "T2star: unknown key; expected T1, T2, contrast, reference",
+        "T2star: unknown key; expected T1, T2, animals, contrast, reference",
     ),
     "unknown shift": (
         SCAN + TUBES + 'shift = "yes"\n',
@@ -169,8 +169,8 @@ WRONG = {
     "margin as text": (SCAN + TUBES + 'margin_mm = "1 mm"\n', r"\[tubes\] margin_mm: '1 mm'"),
     "circles as table": (SCAN + TUBES + "circles = {x = 1}\n", r"\[tubes\] circles: .*a list"),
     "label as text": (
-        CONTRAST.replace("noise = 3", 'noise = "air"'),
-        r"\[contrast 1\] noise: 'air'",
+        CONTRAST.replace("noise = 3", "noise = 3.5"),
+        r"\[contrast 1\] noise: 3.5; expected a whole number or text",
     ),
     "label zero": (CONTRAST.replace("target = 1", "target = 0"), r"\[contrast 1\] target: 0"),
     # choices
@@ -189,8 +189,8 @@ WRONG = {
     "no post": (CONTRAST.replace('post = "post.nii"\n', ""), r"\[contrast 1\] post: missing"),
     "no target": (CONTRAST.replace("target = 1\n", ""), r"\[contrast 1\] target: missing"),
     "second contrast": (
-        CONTRAST + CONTRAST.replace("noise = 3\n", ""),
-        r"\[contrast 2\] noise: missing",
+        CONTRAST + CONTRAST.replace("reference = 2\n", ""),
+        r"\[contrast 2\] reference: missing; expected a label of the regions, or a name",
     ),
     "no reason": (SCAN + "drop_echoes = [1]\n" + TUBES, r"\[T2\] drop_reason: echoes dropped with"),
     # what does not exist
@@ -279,3 +279,92 @@ def test_what_is_no_study(study, tmp_path):
         read_settings(tmp_path)
     with pytest.raises(InputError, match="not readable as TOML"):
         read_settings(study("[study]\nmedium = 'µ'\n", "latin-1"))
+
+
+AFTER = 'post = ["post.nii", "pre.nii"]\ntimes = ["10 min", "24 h"]\n'
+ANIMAL = CONTRAST.replace('post = "post.nii"\n', AFTER)
+
+
+def test_an_animal_over_time(study, tmp_path):
+    more = """animal = 7
+group = "C3"
+muscle = "muscle"
+names = "tubes.csv"
+noise_method = "chi"
+coils = 8
+noise_slices = "pooled"
+shift = "correct"
+scale = "ignore"
+TE = "40 ms"
+T2_pre = "t2"
+T2_post = ["t2"]
+rate_times = [5400]
+r2_per_mM_per_s = 533.4
+r2_stderr_per_mM_per_s = 6.0
+"""
+    settings = read_settings(study(ANIMAL + more + '[animals]\ntest = "wilcoxon"\n'))
+    one = settings.contrasts[0]
+    assert one.post == (tmp_path / "post.nii", tmp_path / "pre.nii")
+    assert one.times_s == (600.0, 86400.0)
+    assert (one.animal, one.group, one.muscle) == ("7", "C3", "muscle")
+    assert (one.noise_method, one.coils, one.pooled) == ("chi", 8, True)
+    assert (one.shift, one.scale, one.TE_s) == ("correct", "ignore", pytest.approx(0.04))
+    assert settings.test == "wilcoxon"
+    rate = one.rates[0]
+    assert (rate.quantity, rate.times_s, rate.relaxivity) == ("T2", (5400.0,), 533.4)
+    assert rate.relaxivity_stderr == 6.0
+    assert tmp_path / "tubes.csv" in one.files
+
+
+def test_the_least_of_a_contrast(study):
+    one = read_settings(study(CONTRAST.replace("noise = 3\n", ""))).contrasts[0]
+    assert (one.noise, one.muscle, one.coils, one.pooled) == (None, None, 1, False)
+    assert (one.shift, one.scale, one.times_s, one.animal) == ("refuse", "check", (None,), "")
+
+
+def test_regions_as_circles(study):
+    circles = "regions = {tumour = [1, 2, 3], liver = [4, 5, 6]}"
+    text = CONTRAST.replace('regions = "regions.nii"', circles)
+    assert read_settings(study(text)).contrasts[0].regions["liver"] == [4, 5, 6]
+
+
+def test_rates_without_images(study):
+    lines = 'T1_pre = "t1"\nT1_post = "t1"\n'
+    text = CONTRAST.replace('pre = "pre.nii"\npost = "post.nii"\n', lines)
+    one = read_settings(study(text)).contrasts[0]
+    assert (one.pre, one.post, one.rates[0].quantity) == (None, (), "T1")
+
+
+def test_uniformity(study, tmp_path):
+    settings = read_settings(study('[[uniformity]]\nname = "flood"\nimage = "pre.nii"\n'))
+    assert settings.uniformities[0].image == tmp_path / "pre.nii"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (ANIMAL.replace('times = ["10 min", "24 h"]\n', ""), "2 images after without their times"),
+        (ANIMAL.replace(', "24 h"', ""), "times: 1 for 2 images after; expected one time each"),
+        (ANIMAL.replace("24 h", "10 min"), "expected each time once"),
+        (ANIMAL.replace("24 h", "1 fortnight"), "'1 fortnight' is not a time after an injection"),
+        (ANIMAL.replace('"24 h"', "-5"), "-5 is not a time after an injection"),
+        (ANIMAL.replace('"pre.nii"]', "5]"), r"post: 5; expected a path"),
+        (CONTRAST + 'noise_method = "difference"\n', "difference with 0 pre_repeat and 0 post_rep"),
+        (CONTRAST + 'pre_repeat = "pre.nii"\n', "noise_method sd with 1 pre_repeat"),
+        (CONTRAST + "coils = 0\n", "coils: 0; expected a whole number from 1"),
+        (CONTRAST + 'shift = "maybe"\n', "shift: 'maybe'; expected refuse or correct or ignore"),
+        (CONTRAST + 'scale = "yes"\n', "scale: 'yes'; expected check or correct or ignore"),
+        (CONTRAST + 'TE = "0 ms"\n', "TE: '0 ms'; expected a time above 0"),
+        (CONTRAST + 'TE = "soon"\n', "TE: 'soon' is not a time"),
+        (CONTRAST + 'T2_pre = "t2"\n', "T2_post: missing; expected series before and after"),
+        (CONTRAST + 'T2_post = "t2"\n', "T2_pre: missing; expected series before and after"),
+        (CONTRAST + "r2_per_mM_per_s = 0\n", "r2_per_mM_per_s: 0; expected above 0"),
+        (CONTRAST + "r2_stderr_per_mM_per_s = 1\n", "without r2_per_mM_per_s"),
+        (CONTRAST.replace("target = 1", "target = 0"), "target: 0; expected a label"),
+        (CONTRAST + '[animals]\ntest = "anova"\n', "test: 'anova'; expected t or wilcoxon"),
+        ("[[uniformity]]\n", r"\[uniformity 1\] image: missing"),
+    ],
+)
+def test_what_no_contrast_can_be(study, text, complaint):
+    with pytest.raises(InputError, match=complaint):
+        read_settings(study(text))
