@@ -471,7 +471,7 @@ class TestWhatIsHandedToTheFit:
             (["--drop-echoes", "1-3", "--drop-reason", "why"], "--drop-echoes: '1-3'"),
             (["--noise-floor", "3"], "--sigma"),
             (["--sigma", "3"], "--noise-floor"),
-            (["--b1", "{study}/contrast/pre.nii.gz"], "pre.nii.gz: B1: a median of 3"),
+            (["--b1", "{study}/labels.nii.gz"], "labels.nii.gz: B1: a median of 8.5"),
         ],
     )
     def test_what_cannot_be(self, asked, named, study, tmp_path, capsys) -> None:
