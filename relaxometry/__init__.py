@@ -24,19 +24,25 @@ _HOMES = {
     "diluted_mM": "concentration",
     "Estimate": "estimate",
     "FitError": "errors",
+    "find_air": "background",
     "find_tubes": "finding",
     "fit_curve": "curvefit",
     "fit_maps": "fit",
     "fit_tubes": "fit",
     "GeometryError": "errors",
+    "Ghosting": "ghosting",
+    "ghosting": "ghosting",
     "InputError": "errors",
     "inspect": "inspection",
     "measure_contrast": "contrast",
+    "measure_noise": "noiselevel",
     "MapImage": "mapimage",
     "MODELS": "models",
+    "Noise": "noiselevel",
     "offset_warranted": "selection",
     "OffsetVerdict": "selection",
     "ParameterMaps": "maps",
+    "pool_noise": "noiselevel",
     "Protocol": "series",
     "ProtocolError": "errors",
     "read": "folder",
@@ -65,6 +71,8 @@ _HOMES = {
     "tubes_from_circles": "tubes",
     "tubes_from_labels": "tubes",
     "tubes_from_rois": "imagej",
+    "Uniformity": "uniformity",
+    "uniformity": "uniformity",
     "write_maps": "bids",
     "write_parametric_maps": "parametric",
     "write_study": "sample",
@@ -81,8 +89,10 @@ __all__ = [
     "Estimate",
     "FitError",
     "GeometryError",
+    "Ghosting",
     "InputError",
     "MapImage",
+    "Noise",
     "OffsetVerdict",
     "ParameterMaps",
     "Protocol",
@@ -96,6 +106,7 @@ __all__ = [
     "SignalModel",
     "Status",
     "Tubes",
+    "Uniformity",
     "__version__",
     "analyse",
     "analyse_table",
@@ -103,15 +114,19 @@ __all__ = [
     "compare_with_reference",
     "concentration_mM",
     "diluted_mM",
+    "find_air",
     "find_tubes",
     "fit_curve",
     "fit_maps",
     "fit_tubes",
+    "ghosting",
     "inspect",
     "measure_contrast",
+    "measure_noise",
     "offset_warranted",
     "over_animals",
     "plots",
+    "pool_noise",
     "rank",
     "read",
     "read_B1",
@@ -129,6 +144,7 @@ __all__ = [
     "tubes_from_circles",
     "tubes_from_labels",
     "tubes_from_rois",
+    "uniformity",
     "write_maps",
     "write_parametric_maps",
     "write_study",
@@ -141,6 +157,7 @@ if TYPE_CHECKING:
     from .agents import relaxivity as relaxivity
     from .b1 import B1Map as B1Map
     from .b1 import read_B1 as read_B1
+    from .background import find_air as find_air
     from .bias import ReferenceComparison as ReferenceComparison
     from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
@@ -180,6 +197,8 @@ if TYPE_CHECKING:
     )
     from .folder import read as read
     from .folder import read_all as read_all
+    from .ghosting import Ghosting as Ghosting
+    from .ghosting import ghosting as ghosting
     from .imagej import tubes_from_rois as tubes_from_rois
     from .inspection import inspect as inspect
     from .mapfiles import read_map as read_map
@@ -189,6 +208,9 @@ if TYPE_CHECKING:
     from .models import MODELS as MODELS
     from .models import SignalModel as SignalModel
     from .nifti import read_labels as read_labels
+    from .noiselevel import Noise as Noise
+    from .noiselevel import measure_noise as measure_noise
+    from .noiselevel import pool_noise as pool_noise
     from .parametric import write_parametric_maps as write_parametric_maps
     from .ranking import rank as rank
     from .regions import Regions as Regions
@@ -222,6 +244,8 @@ if TYPE_CHECKING:
         tubes_from_labels as tubes_from_labels,
     )
     from .tubetable import tube_table as tube_table
+    from .uniformity import Uniformity as Uniformity
+    from .uniformity import uniformity as uniformity
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from .voxelcorrelation import Correlation, as_volume, correlation, uneven
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Statistic = Literal["sd", "mean", "plain"]
 
 INSTEAD = (
     "measure noise by 'difference' (two images taken alike) or 'smoothed' (one even region), or "
@@ -27,6 +28,8 @@ JUDGED = 20
 _SURE = 4.5
 #: … and how far mean/SD must be off, besides, to be told or to be refused.
 _TOLD, _REFUSED = 0.025, 0.06
+# For σ by the SD: air so far from that of the coils stated is filtered for all one knows, or σ off.
+_OTHER_COILS, _OTHER_SIGMA = 0.2, 0.03
 _COARSE = 0.5  # grey levels: with an SD below it, σ cannot be told from the rounding
 _MOST_COILS = 150.0  # mean/SD beyond that of so many is signal
 _CHANCE = 1e-6  # of ghosts or a trend being chance
@@ -67,7 +70,7 @@ class Air:
 
 
 def check_air(
-    values: NDArray[Any], coils: int = 1, *, air: Mask | None = None, any_coils: bool = False
+    values: NDArray[Any], coils: int = 1, *, air: Mask | None = None, statistic: Statistic = "sd"
 ) -> Air:
     """Refuse air that is not the noise of so many coils; what is slight comes as a note.
 
@@ -79,8 +82,9 @@ def check_air(
     coils : int
         Coils combined by root sum of squares.
     air : ndarray of bool, optional
-    any_coils : bool
-        Another number of coils is a note, not an error: for a plain SD, which depends on none.
+    statistic : {"sd", "mean", "plain"}
+        What σ is to be had from. Another number of coils matters little for the SD and much for
+        the mean, and not at all for a plain SD, which stays one: there it is a note.
 
     Raises
     ------
@@ -99,21 +103,23 @@ def check_air(
     step = _grey_step(found)
     if step and sd < _COARSE * step:
         raise _unfit(f"SD {sd / step:.2g} grey levels: noise is lost in the rounding")
-    notes += _zeros(found, step, 1 if any_coils else coils)
+    tested = 1 if statistic == "plain" else coils
+    notes += _zeros(found, step, tested)
     if air is not None:
         near = correlation(everything, air)
     unrounded = math.sqrt(sd**2 - step**2 / 12)
-    if step and _off(mean / unrounded, coils, near, n) and mean / unrounded < air_shape(coils)[0]:
-        down = mean + step / 2
-        if abs(down / unrounded - air_shape(coils)[0]) < abs(mean / unrounded - air_shape(coils)[0]):
-            mean = down
+    expected, ratio = air_shape(coils)[0], mean / unrounded
+    if step and ratio < expected and _off(ratio, coils, near, n):
+        down = (mean + step / 2) / unrounded
+        if abs(down - expected) < abs(ratio - expected):
+            mean, ratio = mean + step / 2, down
             notes.append("air was rounded down to grey levels; half a level was added to its mean")
-    fitted = coils_of(mean / unrounded)
+    fitted = coils_of(ratio)
     # Ghosts first: they change mean/SD too, and are the better reason.
     if air is not None:
         notes += _even(everything, air, near)
-    notes += _spikes(found, step, 1 if any_coils else coils)
-    notes += _number_of_coils(mean / unrounded, fitted, coils, near, n, any_coils)
+    notes += _spikes(found, step, tested)
+    notes += _number_of_coils(ratio, fitted, coils, near, n, statistic)
     notes += _shape(found, mean, fitted, step, near)
     if step and sd < 2 * step:
         notes.append(
@@ -186,7 +192,7 @@ def _zeros(found: Array, step: float, coils: int) -> list[str]:
 
 def _even(image: Array, air: Mask, near: Correlation) -> list[str]:
     values = as_volume(image)
-    p, excess = uneven(values, as_volume(air), near.per_mean)
+    p, excess = uneven(values, as_volume(air), near.by_neighbours)
     if p > _CHANCE or excess < _SHADE_TOLD:
         return []
     found = f"parts of it differ by {100 * excess:.0f} % of its SD, which is not chance"
@@ -212,7 +218,7 @@ def _spikes(found: Array, step: float, coils: int) -> list[str]:
 
 
 def _number_of_coils(
-    ratio: float, fitted: float, coils: int, near: Correlation, n: int, any_coils: bool
+    ratio: float, fitted: float, coils: int, near: Correlation, n: int, statistic: Statistic
 ) -> list[str]:
     off = _off(ratio, coils, near, n)
     if abs(off) < _TOLD:
@@ -223,23 +229,28 @@ def _number_of_coils(
     if fitted > _MOST_COILS:
         raise _unfit(f"{told}, more than of any coils: this is signal, or smoothed")
     like = f"as of {_as_coils(fitted)}, not of {coils}"
-    if abs(off) < _REFUSED:
-        return [f"{told}, {100 * off:+.1f} % from that of {_as_coils(coils)}"]
-    if not any_coils:
-        number = max(1, round(fitted))
-        raise _unfit(
-            f"{told}, {like}",
-            f"give coils={number} (method 'chi' or 'mean') if so many were combined by root sum "
-            f"of squares; else {INSTEAD}",
-        )
     change = air_factors(coils)[1] / math.sqrt(2 * fitted - _beta2(fitted)) - 1
-    return [f"{told}, {like}; sigma with that number would be {100 * change:+.1f} %"]
+    refused = {
+        "plain": False,
+        "mean": abs(off) > _REFUSED,
+        "sd": abs(off) > _OTHER_COILS or abs(change) > _OTHER_SIGMA,
+    }
+    if refused[statistic]:
+        number = max(1, round(fitted))
+        given = (
+            f"give coils={number} (method 'chi' or 'mean') if so many were combined by root sum "
+            "of squares; else "
+        )
+        raise _unfit(f"{told}, {like}", (given if number != coils else "") + INSTEAD)
+    return [f"{told}, {like}: σ from the SD with that number would be {100 * change:+.1f} %"]
 
 
 def _off(ratio: float, coils: int, near: Correlation, n: int) -> float:
     """Relative difference of mean/SD from that of so many coils; 0 where chance explains it."""
     expected, skewness, kurtosis = air_shape(coils)
-    variance = near.per_mean + near.per_sd * expected * (expected * (kurtosis + 2) / 4 - skewness)
+    variance = near.by_neighbours + near.per_sd * expected * (
+        expected * (kurtosis + 2) / 4 - skewness
+    )
     chance = abs(ratio - expected) < _SURE * math.sqrt(variance / n)
     return 0.0 if chance else ratio / expected - 1
 
@@ -263,7 +274,7 @@ def _shape(found: Array, mean: float, coils: float, step: float, near: Correlati
         float(np.abs(reached - gammainc(coils, (levels + up) ** 2 / (2 * sigma2))).max())
         for up in ({0.5 * step, step} if step else {0.0})
     )
-    if D * math.sqrt(found.size / near.per_mean) < _SHAPE_SURE or D < _SHAPE_TOLD:
+    if D * math.sqrt(found.size / near.by_neighbours) < _SHAPE_SURE or D < _SHAPE_TOLD:
         return []
     what = f"its histogram is up to {100 * D:.0f} % off that of noise"
     if D > _SHAPE_REFUSED:

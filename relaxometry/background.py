@@ -109,7 +109,8 @@ def find_air(
         Voxels kept from signal and its bands; by default 3 % of the longer side, at least 3.
     border : int, optional
         Voxels left out at the edge of the image, where filters and gradient correction act; by
-        default 2 % of the longer side, at least 2.
+        default 2 % of the longer side, at least 2. Where the defaults leave too little air, both
+        are as small as 2 voxels.
     phase_axis : {0, 1}, optional
         The phase-encoding axis (0 is x, 1 is y), if known: then only bands along it are left out.
     at_least : int
@@ -141,11 +142,18 @@ def find_air(
     edge = max(2, round(0.02 * side)) if border is None else border
     if away < 0 or edge < 0:
         raise InputError(f"{away} and {edge} voxels", field="keep_away, border", expected="≥ 0")
+    tried = [(away, edge)]
+    if keep_away is None and border is None:
+        tried.append((2, 2))
     levels = [Level.of(volume[..., z]) for z in range(volume.shape[2])]
     air = np.zeros(volume.shape, bool)
     for z, level in enumerate(levels):
         if level is not None:
-            air[..., z] = _of_slice(level, levels, away, edge, phase_axis, at_least)
+            for margins in tried:
+                found = _of_slice(level, levels, *margins, phase_axis, at_least)
+                air[..., z] = found
+                if found.any():
+                    break
     if not air.any():
         raise InputError(_why_none(levels, volume.shape), field="air", hint=NO_AIR)
     return air.reshape(values.shape)
@@ -184,8 +192,9 @@ def _casts(level: Level, share: float) -> Mask:
 
 def _bands(casts: Mask, away: int, phase_axis: int | None) -> Mask:
     """Every voxel beside signal: along x, along y or, with the phase axis known, along that."""
-    in_columns = np.broadcast_to(_grown(casts.any(axis=1), away)[:, None], casts.shape)
-    in_rows = np.broadcast_to(_grown(casts.any(axis=0), away)[None, :], casts.shape)
+    beside_y = _grown(casts.any(axis=1, keepdims=True), away)
+    beside_x = _grown(casts.any(axis=0, keepdims=True), away)
+    in_columns, in_rows = (np.broadcast_to(band, casts.shape) for band in (beside_y, beside_x))
     if phase_axis is None:
         return in_columns | in_rows
     return (in_rows if phase_axis == 0 else in_columns) | _grown(casts, away)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import gammaincc
 
-from .aircheck import check_air
+from .aircheck import Statistic, check_air
 from .background import find_air, find_object
 from .errors import GeometryError, InputError
 from .jupyter import Shown
@@ -111,17 +111,16 @@ def measure_noise(
 ) -> Noise:
     """Noise of a magnitude image.
 
-    ============  =====================================  ============================================
-    method        value                                  for
-    ============  =====================================  ============================================
-    sd            SD(air)                                SNR as relaxivity papers have it
-    rayleigh      SD(air)/0.6551                         σ, one coil
-    mean          mean(air)/β_n                          σ, n coils by root sum of squares
-    chi           SD(air)/√(2n − β_n²)                   σ, n coils by root sum of squares
-    difference    SD(a − b)/√2 of a region               σ, two or more images taken alike
-    smoothed      SD(S − S smoothed)/√(80/81) of a       σ, one image whose air was set or filtered
-                  region
-    ============  =====================================  ============================================
+    ==========  ======================================  ========================================
+    method      value                                   for
+    ==========  ======================================  ========================================
+    sd          SD(air)                                 SNR as relaxivity papers have it
+    rayleigh    SD(air)/0.6551                          σ, one coil
+    mean        mean(air)/β_n                           σ, n coils by root sum of squares
+    chi         SD(air)/√(2n − β_n²)                    σ, n coils by root sum of squares
+    difference  SD(a − b)/√2 in a region                σ, two or more images taken alike
+    smoothed    SD(S − mean of 9×9)/√(80/81) in it      σ, one image whose air was set, filtered
+    ==========  ======================================  ========================================
 
     Parameters
     ----------
@@ -244,7 +243,9 @@ def _together(noises: Sequence[Noise]) -> list[str]:
         for note in noise.notes:
             alike.setdefault(re.sub(r"[-+−]?\d[\d.]*", "#", note), []).append(note)
     return [
-        f"{notes[0]} ({len(notes)} of {len(noises)} slices)" if len(notes) < len(noises) else notes[0]
+        f"{notes[0]} ({len(notes)} of {len(noises)} slices)"
+        if len(notes) < len(noises)
+        else notes[0]
         for notes in alike.values()
     ]
 
@@ -288,9 +289,9 @@ def _by_slice(values: Array, where: Mask, one: Callable[[tuple[Any, ...]], Noise
         return one((slice(None), slice(None)))
     found: dict[int, Noise] = {}
     short: InputError | None = None
-    for z in np.flatnonzero(where.sum(axis=(0, 1)) >= 2):
+    for z in np.flatnonzero(where.sum(axis=(0, 1)) >= 2).tolist():
         try:
-            found[int(z)] = one((slice(None), slice(None), int(z)))
+            found[z] = one((slice(None), slice(None), z))
         except TooFew as error:
             short = error  # the tip of an object; the other slices may do
     if not found:
@@ -302,11 +303,10 @@ def _by_slice(values: Array, where: Mask, one: Callable[[tuple[Any, ...]], Noise
     return replace(pooled, region=whole)
 
 
-def _air(
-    values: Array, where: Mask, at: tuple[Any, ...], method: NoiseMethod, coils: int
-) -> Noise:
+def _air(values: Array, where: Mask, at: tuple[Any, ...], method: NoiseMethod, coils: int) -> Noise:
     patch = where[at]
-    air = check_air(values[at], coils, air=patch, any_coils=method == "sd")
+    statistic: Statistic = "plain" if method == "sd" else "mean" if method == "mean" else "sd"
+    air = check_air(values[at], coils, air=patch, statistic=statistic)
     beta, factor = air_factors(coils)
     _, _, kurtosis = air_shape(coils)
     near, n = air.correlation, air.n_voxels

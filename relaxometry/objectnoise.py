@@ -84,9 +84,9 @@ def by_difference(images: Array, region: Mask, drift_limit: float, coils: int) -
     # Noise alone fits something too: its share is taken off before a change is told.
     change2 = float((offset**2).sum()) + (float((fitted**2).sum()) - p * (K - 1) * variance) / N
     change = math.sqrt(max(change2, 0.0) * 2 / (K - 1)) / abs(signal) if signal else math.inf
-    F = (rss - rss_rest) / (p * (K - 1)) / variance / near.per_mean
+    F = (rss - rss_rest) / (p * (K - 1)) / variance / near.by_neighbours
     trend = float(fdtrc(p * (K - 1), left, F)) < _CHANCE
-    chi2 = N * float((offset**2).sum()) / variance / near.per_mean
+    chi2 = N * float((offset**2).sum()) / variance / near.by_neighbours
     moved = float(gammaincc((K - 1) / 2, chi2 / 2)) < _CHANCE
     notes = []
     if trend or moved:
@@ -169,7 +169,7 @@ def _noise_only(noise: Array, region: Mask, near: Correlation, field: str) -> li
     about = found - found.mean()
     tails = float((about**4).mean() / (about**2).mean() ** 2 - 3)
     sure = tails > 6 * math.sqrt(24 * near.per_sd / found.size)
-    p, parts = uneven(noise, region, near.per_mean)
+    p, parts = uneven(noise, region, near.by_neighbours)
     notes = []
     for is_sure, size, told, refused, what in (
         (sure, tails, _TAILS_TOLD, _TAILS_REFUSED, "edges or spikes"),

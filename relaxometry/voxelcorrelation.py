@@ -44,6 +44,15 @@ class Correlation:
     per_sd: float
 
     @property
+    def by_neighbours(self) -> float:
+        """`per_mean` as far as interpolation explains it, by the neighbours alone.
+
+        Ghosts and structure correlate voxels far apart: who tests for them must not forgive it.
+        """
+        near = np.clip(np.nan_to_num(np.array(self.lag1)), 0, 0.95)
+        return min(self.per_mean, 1.3 * float(np.prod(1 / (1 - near))))
+
+    @property
     def found(self) -> bool:
         """Whether neighbours are correlated by more than chance."""
         return self.per_sd > 1

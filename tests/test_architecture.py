@@ -17,13 +17,13 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 #: Lowest first. A module may import from the floors below its own, never from its own or above.
 FLOORS = (
-    "errors jupyter mapped scratch codestream recall labelling",
+    "errors jupyter mapped scratch codestream recall labelling voxelcorrelation",
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
     "flags diagnosis straight linemethod",
-    "carry silhouette robust concentration cells csvtable scanner truthfiles",
-    "walls columns tomltable",
-    "contrastsettings",
-    "amounts",
+    "carry silhouette robust concentration cells csvtable scanner truthfiles background aircheck "
+    "objectnoise",
+    "walls columns tomltable noiselevel uniformity",
+    "amounts ghosting contrastsettings",
     "estimate sheet settings rims elsewhere",
     "circles numerals contrastformulas snrmaps",
     "stack",
