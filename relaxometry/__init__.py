@@ -20,6 +20,7 @@ _HOMES = {
     "concentration_mM": "concentration",
     "B1Map": "b1",
     "Contrast": "contrast",
+    "ContrastPlan": "planning",
     "CurveFit": "curvefit",
     "diluted_mM": "concentration",
     "Estimate": "estimate",
@@ -37,6 +38,7 @@ _HOMES = {
     "offset_warranted": "selection",
     "OffsetVerdict": "selection",
     "ParameterMaps": "maps",
+    "plan_contrast": "planning",
     "Protocol": "series",
     "ProtocolError": "errors",
     "read": "folder",
@@ -56,6 +58,7 @@ _HOMES = {
     "SignalModel": "models",
     "snr": "contrast",
     "Status": "maps",
+    "Tissue": "weighted",
     "tube_table": "tubetable",
     "Tubes": "tubes",
     "tubes_from_circles": "tubes",
@@ -73,6 +76,7 @@ __all__ = [
     "MODELS",
     "B1Map",
     "Contrast",
+    "ContrastPlan",
     "CurveFit",
     "Estimate",
     "FitError",
@@ -90,6 +94,7 @@ __all__ = [
     "Series",
     "SignalModel",
     "Status",
+    "Tissue",
     "Tubes",
     "__version__",
     "analyse",
@@ -105,6 +110,7 @@ __all__ = [
     "inspect",
     "measure_contrast",
     "offset_warranted",
+    "plan_contrast",
     "plots",
     "rank",
     "read",
@@ -182,6 +188,8 @@ if TYPE_CHECKING:
     from .models import SignalModel as SignalModel
     from .nifti import read_labels as read_labels
     from .parametric import write_parametric_maps as write_parametric_maps
+    from .planning import ContrastPlan as ContrastPlan
+    from .planning import plan_contrast as plan_contrast
     from .ranking import rank as rank
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
@@ -210,6 +218,7 @@ if TYPE_CHECKING:
         tubes_from_labels as tubes_from_labels,
     )
     from .tubetable import tube_table as tube_table
+    from .weighted import Tissue as Tissue
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from .noise import air_factors, rician_mean
 from .plannedagent import AgentRates
+from .units import QUANTITIES
 from .weighted import Sequence, Tissue, signal
 
 Array = NDArray[np.float64]
@@ -96,29 +98,34 @@ class ContrastModel:
         return found / np.sqrt(at["TR"]) if fixed == "time" else found
 
     def quantities(
-        self, at: Settings, uptake: tuple[Any, Any], noise_method: str
-    ) -> tuple[dict[str, Array], list[list[str]]]:
-        """Every column of the table for rows (n,), and the flags of each row."""
+        self, at: Settings, uptake: tuple[Array, Array], noise_method: str
+    ) -> pd.DataFrame:
+        """The table: settings and concentrations are broadcast together, and each is a row."""
         clean = self.signals(at, uptake)
-        n = int(np.broadcast_shapes(*(one.shape for one in clean))[0])
-        clean = Signals(*(np.broadcast_to(one, n) for one in clean))
-        flags: list[list[str]] = [[] for _ in range(n)]
-        for name, values in zip(Signals._fields, clean, strict=True):
-            for i in np.flatnonzero(values < FLOOR * self.sigma):
-                flags[i].append(f"S_{name} below {FLOOR:g}σ: noise floor")
         measured = Signals(*(rician_mean(one, self.sigma) for one in clean))
         columns = self._contrasts(clean, noise_method)
-        for i in np.flatnonzero(columns["CNR_pre"] < _NOTHING):
-            flags[i].append("no CNR before: its relative change has no meaning")
-        weak = (columns["CNR_pre"] >= _NOTHING) & (columns["CNR_pre"] < 1)
-        for i in np.flatnonzero(weak):
-            flags[i].append("CNR before below 1: its relative change would be measured as noise")
-        columns |= self._errors(at, uptake, clean, noise_method)
+        columns |= self._errors(at, uptake, noise_method)
         for name in ("CNR_post", "CNR_change"):
             columns[f"{name}_per_sqrt_s"] = columns[name] / np.sqrt(at["TR"])
         as_measured = self._contrasts(measured, noise_method)
-        columns |= {f"{name}_measured": values for name, values in as_measured.items()}
-        return columns, flags
+        before = columns["CNR_pre"]
+        doubts = {
+            f"S_{name} below {FLOOR:g}σ, at the noise floor": values < FLOOR * self.sigma
+            for name, values in clean._asdict().items()
+        }
+        doubts["no CNR before: its relative change has no meaning"] = before < _NOTHING
+        doubts["CNR before below 1: its relative change would be noise"] = (
+            before >= _NOTHING
+        ) & (before < 1)
+        columns = {
+            **{QUANTITIES[name].column: values for name, values in at.items()},
+            **{f"uptake_{r}_mM": c for r, c in zip(_REGIONS, uptake, strict=True)},
+            **columns,
+            **{f"{name}_measured": values for name, values in as_measured.items()},
+        }
+        shape = np.broadcast_shapes(*(np.shape(values) for values in columns.values()))
+        table = {name: np.broadcast_to(v, shape).ravel() for name, v in columns.items()}
+        return pd.DataFrame({**table, "flags": _flags(doubts, shape)}, copy=False)
 
     def noise_of_snr(self, noise_method: str) -> float:
         """What an SNR is divided by: σ, or the SD of magnitudes in air."""
@@ -148,15 +155,13 @@ class ContrastModel:
         return columns
 
     def _errors(
-        self, at: Settings, uptake: tuple[Any, Any], s: Signals, noise_method: str
+        self, at: Settings, uptake: tuple[Any, Any], noise_method: str
     ) -> dict[str, Array]:
         """Standard errors that follow from those of r1 and r2 (delta method, independent)."""
-        n = len(s.target_post)
         r1, decay = self.agent.r1, self.agent.decay
         shares, stated = [], False
         for which, one in (("r1", r1), ("decay", decay)):
-            # One that is not known is 0 without an error, and says nothing of the other's.
-            stated |= math.isfinite(one.stderr) and max(one.value, one.stderr) > 0
+            stated |= math.isfinite(one.stderr)
             if not one.stderr > 0:
                 continue
             step = min(_STEP * one.stderr, one.value) or _STEP * one.stderr
@@ -174,15 +179,27 @@ class ContrastModel:
             ("SNR_reference_post", 3, noise),
         ):
             parts = [share[number] / factor for share in shares]
-            columns[f"{name}_stderr"] = _together(parts, n, stated)
+            columns[f"{name}_stderr"] = _together(parts, stated)
         # The errors of both tissues are those of one r1 and one r2: they may cancel.
         parts = [(share[1] - share[3]) / self.sigma for share in shares]
-        columns["CNR_post_stderr"] = columns["CNR_change_stderr"] = _together(parts, n, stated)
+        columns["CNR_post_stderr"] = columns["CNR_change_stderr"] = _together(parts, stated)
         return columns
 
 
-def _together(parts: list[Array], n: int, stated: bool) -> Array:
-    found = np.full(n, 0.0 if stated else np.nan)
+def _flags(doubts: Mapping[str, Array], shape: tuple[int, ...]) -> NDArray[np.object_]:
+    """What is to be said of each row, joined."""
+    code = np.zeros(shape, dtype=int)
+    for bit, where in enumerate(doubts.values()):
+        code += where.astype(int) << bit
+    texts = np.empty(1 << len(doubts), dtype=object)
+    for one in np.flatnonzero(np.bincount(code.ravel())):
+        texts[one] = "; ".join(text for bit, text in enumerate(doubts) if one >> bit & 1)
+    flags: NDArray[np.object_] = texts[code.ravel()]
+    return flags
+
+
+def _together(parts: list[Array], stated: bool) -> Array:
+    found = np.array(0.0 if stated else np.nan)
     for part in parts:
         found = np.hypot(found, part)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +11,10 @@ from scipy.ndimage import maximum_filter
 from scipy.optimize import brentq
 
 Array = NDArray[np.float64]
-Value = Callable[[Array], Array]
+Value = Callable[[Sequence[Array]], Array]
 
 _NODES = {1: 2001, 2: 201, 3: 61, 4: 25}  # along each side, by the number of sides
-_STARTS, _NEAR = 6, 0.9  # peaks that are climbed, and how high they must be, of the highest
+_STARTS, _NEAR = 4, 0.9  # peaks that are climbed, and how high they must be, of the highest
 _SMALLEST = 1e-10  # step at which the climb ends
 _MOST = 400
 _TURNS = 48  # directions drawn anew at each step: they find the way along a kink
@@ -37,32 +37,30 @@ def highest(value: Value, sides: int) -> Peak:
     Parameters
     ----------
     value : callable
-        Of points (…, sides) to values (…); finite.
+        Of as many arrays of coordinates, broadcast together, to finite values.
     sides : int
-        0 to 4.
+        1 to 4.
 
     References
     ----------
     Audet & Dennis, SIAM J Optim 17:188 (2006), for direct searches of this kind.
     """
-    if sides == 0:
-        return Peak(np.empty(0), float(value(np.empty((1, 0)))[0]))
     n = _NODES[sides]
     along = np.linspace(0, 1, n)
-    nodes = np.stack(np.meshgrid(*[along] * sides, indexing="ij"), axis=-1)
-    found = value(nodes)
+    nodes = np.meshgrid(*[along] * sides, indexing="ij", sparse=True)
+    found = np.broadcast_to(value(nodes), (n,) * sides)
     peaks = found == maximum_filter(found, size=3, mode="nearest")
     peaks &= found >= found.max() - (1 - _NEAR) * abs(found.max())
     order = np.argsort(-found[peaks], kind="stable")[:_STARTS]
-    return _climb(value, nodes[peaks][order], found[peaks][order], 1 / (n - 1))
+    places = along[np.argwhere(peaks)[order]]
+    return _climb(value, places, found[peaks][order], 1 / (n - 1))
 
 
 def _climb(value: Value, places: Array, heights: Array, step: float) -> Peak:
     """Climb from each place (m, sides) at once; the highest that is reached."""
     m, sides = places.shape
     rng = np.random.default_rng(0)
-    mesh = np.stack(np.meshgrid(*[[-1.0, -0.3, 0.0, 0.3, 1.0]] * sides), axis=-1)
-    mesh = mesh.reshape(-1, sides)
+    mesh = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * sides), axis=-1).reshape(-1, sides)
     steps = np.full(m, step)
     rows = np.arange(m)
     for _ in range(_MOST):
@@ -72,7 +70,7 @@ def _climb(value: Value, places: Array, heights: Array, step: float) -> Peak:
         drawn *= (rng.random(_TURNS) / np.linalg.norm(drawn, axis=1))[:, None]
         tried = places[:, None] + steps[:, None, None] * np.concatenate([mesh, drawn])
         tried = np.clip(tried, 0, 1)
-        found = value(tried)
+        found = value(np.moveaxis(tried, -1, 0))
         best = found.argmax(axis=1)
         better = found[rows, best] > heights + 1e-15 * np.abs(heights)
         places = np.where(better[:, None], tried[rows, best], places)

@@ -100,7 +100,7 @@ def agent_rates(
         notes.append("r2* not known: r2 in its place, so that the agent darkens more than planned")
     for name in ("r1", symbol):
         if name not in found:
-            found[name] = Estimate(0.0, 0.0, name)
+            found[name] = Estimate(0.0, math.nan, name)
             notes.append(f"{name} not known: taken as 0, so that its effect is left out")
     return AgentRates(found["r1"], found[symbol], agent or "", field_T, tuple(notes))
 

@@ -39,7 +39,8 @@ Array = NDArray[np.float64]
 
 _ORDER = ("TE", "TI", "TR", "FA")
 _EDGE = 1e-6  # of the side of the box
-_MOST_ROWS = 1_000_000
+_MOST_ROWS, _MOST_SEARCHES = 1_000_000, 500
+_NOTHING = 1e-9  # σ
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ class Bounds:
     given: Mapping[str, Array]
     ranges: Mapping[str, tuple[float, float]]
 
-    def from_box(self, place: Array, fixed: Mapping[str, float]) -> dict[str, Array]:
-        """Settings for points (…, sides) of the unit box: logarithmic, and each one possible."""
+    def from_box(self, place: Any, fixed: Mapping[str, float]) -> dict[str, Array]:
+        """Settings for coordinates in the unit box: logarithmic, and each one possible."""
         at: dict[str, Array] = {name: np.asarray(value) for name, value in fixed.items()}
         longest = fixed.get("TR", self.ranges.get("TR", (0.0, math.inf))[1])
         side = 0
         for name in _ORDER:
             if name not in self.ranges:
                 continue
-            u, side = place[..., side], side + 1
+            u, side = place[side], side + 1
             low, high = self.ranges[name]
             if name == "TE":
                 other = fixed.get("TI", self.ranges.get("TI", (0.0, 0.0))[0])
@@ -203,6 +204,11 @@ class ContrastPlan(Shown):
         at = {n: rows[c].to_numpy(float) for n, c in zip(names, columns, strict=True)}
         return limits(self.model, at, least).rename(columns=dict(zip(names, columns, strict=True)))
 
+    def _limits_at(self, at: dict[str, Array]) -> dict[str, float]:
+        """The limits at one setting."""
+        found = limits(self.model, at).iloc[0]
+        return {name: float(found[name]) for name in found.index if str(name).endswith("_mM")}
+
     def plot(self, kind: str = "contrast", *, look: Look | None = None) -> Figure:
         """The contrast over TE and TR, or the signals against concentration.
 
@@ -327,10 +333,11 @@ def plan_contrast(
     model = ContrastModel(kind, *tissues, rates, 1.0)
     noise = _sigma(model, sigma, SNR, SNR_at, noise_method, allowed)
     model = replace(model, sigma=noise)
-    optima = tuple(
-        _optimum(model, maximise, fixed, allowed, (float(t), float(r)), within)
+    uptakes = [
+        (float(t), float(r))
         for t, r in zip(tissues[0].uptake_mM, tissues[1].uptake_mM, strict=True)
-    )
+    ]
+    optima = _searched(model, maximise, fixed, allowed, uptakes, within)
     table = _table(model, allowed, optima, noise_method)
     told = (*notes, *rates.notes)
     return ContrastPlan(model, noise_method, maximise, fixed, allowed, table, optima, told)
@@ -467,44 +474,70 @@ def _sigma(
     return signal / ratio / noise
 
 
+def _searched(
+    model: ContrastModel,
+    aim: Aim,
+    fixed: Fixed,
+    allowed: Bounds,
+    uptakes: list[tuple[float, float]],
+    share: float,
+) -> tuple[Optimum, ...]:
+    """The optimum of every concentration, and of every combination of settings that are given."""
+    names = model.sequence.settings
+    grids = np.meshgrid(*allowed.given.values(), indexing="ij")
+    at = {name: grid.ravel() for name, grid in zip(allowed.given, grids, strict=True)}
+    if not allowed.ranges:
+        optima = []
+        for uptake in uptakes:
+            values = model.aim(aim, fixed, at, uptake)
+            best = int(values.argmax())
+            chosen = {name: float(at[name][best]) for name in names}
+            optima.append(Optimum(chosen, float(values[best]), {}, share, (), uptake))
+        return tuple(optima)
+    rows = zip(*at.values(), strict=True) if at else [()]
+    combinations = [dict(zip(at, map(float, row), strict=True)) for row in rows]
+    if len(combinations) * len(uptakes) > _MOST_SEARCHES:
+        raise InputError(
+            f"{len(combinations)} settings with {len(uptakes)} concentrations",
+            expected=f"at most {_MOST_SEARCHES} searches together",
+            hint="give all settings, and nothing is searched",
+        )
+    return tuple(
+        _optimum(model, aim, fixed, allowed, held, uptake, share)
+        for held in combinations
+        for uptake in uptakes
+    )
+
+
 def _optimum(
     model: ContrastModel,
     aim: Aim,
     fixed: Fixed,
     allowed: Bounds,
+    held: Mapping[str, float],
     uptake: tuple[float, float],
     share: float,
 ) -> Optimum:
+    names = model.sequence.settings
     sides = [name for name in _ORDER if name in allowed.ranges]
-    given = list(allowed.given)
-    grids = np.meshgrid(*allowed.given.values(), indexing="ij")
-    combinations = [dict(zip(given, map(float, row), strict=True)) for row in
-                    zip(*(grid.ravel() for grid in grids), strict=True)] or [{}]  # fmt: skip
-    if not sides:  # nothing to search: the best of those that are given, all at once
-        at = {name: grid.ravel() for name, grid in zip(given, grids, strict=True)}
-        values = model.aim(aim, fixed, at, uptake)
-        best = int(values.argmax())
-        settings_of = {name: float(at[name][best]) for name in model.sequence.settings}
-        return Optimum(settings_of, float(values[best]), {}, share, (), uptake)
-    chosen, peak = combinations[0], None
-    for combination in combinations:
-
-        def value(place: Array, held: dict[str, float] = combination) -> Array:
-            return model.aim(aim, fixed, allowed.from_box(place, held), uptake)
-
-        found = highest(value, len(sides))
-        if peak is None or found.value > peak.value:
-            chosen, peak = combination, found
-    assert peak is not None
-    at = {name: float(one) for name, one in allowed.from_box(peak.place, chosen).items()}
-    at = {name: at[name] for name in model.sequence.settings}
-    height = float(model.aim(aim, fixed, at, uptake))
-    reach = {}
-    for name in model.sequence.settings:
-        if name in sides:
-            reach[name] = _within(model, aim, fixed, allowed, at, name, uptake, share * height)
-    edges = _edges(allowed, dict(zip(sides, peak.place, strict=True))) if height > 0 else ()
-    return Optimum(at, height, reach, share, edges, uptake)
+    peak = highest(
+        lambda place: model.aim(aim, fixed, allowed.from_box(place, held), uptake), len(sides)
+    )
+    if not peak.value > _NOTHING:
+        raise InputError(
+            f"{AIMS[aim]}: 0 at all settings that are allowed",
+            field="maximise",
+            expected="tissues that differ, or an agent that one of them takes up",
+        )
+    found = allowed.from_box(peak.place, held)
+    at = {name: float(found[name]) for name in names}
+    reach = {
+        name: _within(model, aim, fixed, allowed, at, name, uptake, share * peak.value)
+        for name in names
+        if name in sides
+    }
+    edges = _edges(allowed, dict(zip(sides, peak.place, strict=True)))
+    return Optimum(at, peak.value, reach, share, edges, uptake)
 
 
 def _within(
@@ -550,24 +583,20 @@ def _edges(allowed: Bounds, place: Mapping[str, float]) -> tuple[str, ...]:
 def _table(
     model: ContrastModel, allowed: Bounds, optima: tuple[Optimum, ...], noise_method: str
 ) -> pd.DataFrame:
-    """A row per setting and concentration: those given, or the best of each concentration."""
+    """A row per setting and concentration: those given, or the best ones."""
     names = model.sequence.settings
-    uptake = np.stack([model.target.uptake_mM, model.reference.uptake_mM])
     if allowed.ranges:
         at = {name: np.array([one.settings[name] for one in optima]) for name in names}
+        target, reference = np.array([one.uptake_mM for one in optima]).T
     else:
-        *grids, rows = np.meshgrid(
-            *(allowed.given[name] for name in names), np.arange(uptake.shape[1]), indexing="ij"
+        # Open axes, for what does not change along one need not be worked out for all.
+        *axes, target = np.meshgrid(
+            *(allowed.given[name] for name in names),
+            model.target.uptake_mM,
+            indexing="ij",
+            sparse=True,
         )
-        at = {name: grid.ravel() for name, grid in zip(names, grids, strict=True)}
-        uptake = uptake[:, rows.ravel()]
-    columns, flags = model.quantities(at, (uptake[0], uptake[1]), noise_method)
-    return pd.DataFrame(
-        {
-            **{QUANTITIES[name].column: values for name, values in at.items()},
-            "uptake_target_mM": uptake[0],
-            "uptake_reference_mM": uptake[1],
-            **columns,
-            "flags": ["; ".join(told) for told in flags],
-        }
-    )
+        at = dict(zip(names, axes, strict=True))
+        reference = model.reference.uptake_mM
+        reference = reference if np.ptp(reference) else reference[:1]
+    return model.quantities(at, (target, reference), noise_method)

@@ -11,6 +11,7 @@ from .canvas import Look, Picture, as_pdf, as_png, as_svg, save
 from .curveplots import curve_panel
 from .lineplots import relaxivity_lines
 from .pictures import parameter_map, tube_overlay
+from .planplots import concentration_plot, contrast_map
 from .relaxivitymap import relaxivity_map
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "as_png",
     "as_svg",
     "bland_altman",
+    "concentration_plot",
     "contrast_bars",
+    "contrast_map",
     "curve_panel",
     "parameter_map",
     "relaxivity_lines",
