@@ -114,9 +114,9 @@ class ContrastModel:
             for name, values in clean._asdict().items()
         }
         doubts["no CNR before: its relative change has no meaning"] = before < _NOTHING
-        doubts["CNR before below 1: its relative change would be noise"] = (
-            before >= _NOTHING
-        ) & (before < 1)
+        doubts["CNR before below 1: its relative change would be noise"] = (before >= _NOTHING) & (
+            before < 1
+        )
         columns = {
             **{QUANTITIES[name].column: values for name, values in at.items()},
             **{f"uptake_{r}_mM": c for r, c in zip(_REGIONS, uptake, strict=True)},
@@ -154,9 +154,7 @@ class ContrastModel:
             columns[name] = np.abs(columns[f"{name}_signed"])
         return columns
 
-    def _errors(
-        self, at: Settings, uptake: tuple[Any, Any], noise_method: str
-    ) -> dict[str, Array]:
+    def _errors(self, at: Settings, uptake: tuple[Any, Any], noise_method: str) -> dict[str, Array]:
         """Standard errors that follow from those of r1 and r2 (delta method, independent)."""
         r1, decay = self.agent.r1, self.agent.decay
         shares, stated = [], False
@@ -207,4 +205,5 @@ def _together(parts: list[Array], stated: bool) -> Array:
 
 def _over(a: Array, b: Array) -> Array:
     """a/b, and NaN where b is 0."""
-    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)
+    ratio: Array = np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)
+    return ratio

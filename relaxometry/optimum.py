@@ -93,9 +93,7 @@ def around(value: Callable[[Array], Array], at: float, least: float) -> tuple[fl
         i = int(below[0])
         ends.append(
             float(
-                brentq(
-                    lambda x: float(value(np.array([x]))[0]) - least, u[i - 1], u[i], xtol=1e-12
-                )
+                brentq(lambda x: float(value(np.array([x]))[0]) - least, u[i - 1], u[i], xtol=1e-12)
             )
             if value(u[i - 1 : i])[0] > least
             else float(u[i - 1])

@@ -84,7 +84,7 @@ def _relaxivity(table: TomlTable, symbol: str) -> float | Estimate | None:
 def _tissue(table: TomlTable) -> dict[str, Any] | None:
     if not table.values:
         return None
-    kinds: dict[str, tuple[type, ...]] = {name: _VALUE for name in ("T1", "T2", "T2star")}
+    kinds: dict[str, tuple[type, ...]] = dict.fromkeys(("T1", "T2", "T2star"), _VALUE)
     kinds |= {"S0": (int, float), "uptake_mM": (int, float, list), "name": (str,)}
     return {name: table.take(name, kind) for name, kind in kinds.items() if table.seen(name)}
 

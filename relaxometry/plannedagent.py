@@ -192,9 +192,7 @@ def _published(
         rows = rows[rows["condition"].str.casefold() == condition.strip().casefold()]
     if len(rows) != 1:
         there = "; ".join(
-            " ".join(
-                part for part in (row["agent"], row["condition"], _at(row["field_T"])) if part
-            )
+            " ".join(part for part in (row["agent"], row["condition"], _at(row["field_T"])) if part)
             for row in (rows if len(rows) else everywhere).to_dict("records")
         )
         raise InputError(
@@ -204,9 +202,7 @@ def _published(
             hint=f"there are: {there}"[:300],
         )
     row = rows.iloc[0]
-    values = {
-        s: (float(row[f"{s}_per_mM_per_s"]), float(row[f"{s}_sd"])) for s in ("r1", "r2")
-    }
+    values = {s: (float(row[f"{s}_per_mM_per_s"]), float(row[f"{s}_sd"])) for s in ("r1", "r2")}
     ratio = float(row["r2_r1"])
     for symbol, other, factor in (("r1", "r2", 1 / ratio), ("r2", "r1", ratio)):
         if math.isnan(values[symbol][0]):

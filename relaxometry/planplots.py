@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from .bestsettings import Optimum
 from .canvas import AGENT_COLOURS, ALARM, FAINT, INK, SMALL_PRINT, Look, Picture, any_letters
 from .contrastmodel import FLOOR
 from .detectable import ROSE, direction
 from .noise import rician_mean
-from .planning import ContrastPlan, Optimum
+from .planning import ContrastPlan
 from .units import QUANTITIES
 from .weighted import said
 
@@ -31,8 +32,8 @@ _PAPER = LinearSegmentedColormap.from_list("contrast", ["#ffffff", "#cfe1ef", "#
 _TARGET, _REFERENCE = AGENT_COLOURS[0], AGENT_COLOURS[4]
 _WORDS = {
     "CNR": "CNR after the agent",
-    "dCNR": "change of the CNR",
-    "dS": "change of the target's signal / σ",
+    "dCNR": "Change of the CNR",
+    "dS": "Change of the target's signal / σ",
     "SNR": "SNR of the target after the agent",
 }
 
@@ -249,7 +250,7 @@ def _points(top: Axes, bottom: Axes, plan: ContrastPlan, region: str, look: Look
     at = {name: np.array([value]) for name, value in best.settings.items()}
     s = model.signals(at, (model.target.uptake_mM, model.reference.uptake_mM))
     c = getattr(model, region).uptake_mM
-    style = {"ls": "none", "marker": "o", "mec": "white", "mew": 0.5 * look.lines}
+    style: dict[str, Any] = {"ls": "none", "marker": "o", "mec": "white", "mew": 0.5 * look.lines}
     for values, colour in ((s.target_post, _TARGET), (s.reference_post, _REFERENCE)):
         top.plot(c, np.broadcast_to(values, c.shape), color=colour, **style)
     CNR = np.abs(s.target_post - s.reference_post) / model.sigma

@@ -67,7 +67,10 @@ def _star(symbol: str) -> str:
 
 
 def _tissue(role: str, tissue: Tissue, decay: str) -> str:
-    times = [f"T1 {1e3 * tissue.T1:.4g} ms", f"{_star(decay)} {1e3 * getattr(tissue, decay):.4g} ms"]
+    times = [
+        f"T1 {1e3 * tissue.T1:.4g} ms",
+        f"{_star(decay)} {1e3 * getattr(tissue, decay):.4g} ms",
+    ]
     c = tissue.uptake_mM
     amount = f"{c.min():g} mM" if c.min() == c.max() else f"{c.min():g} to {c.max():g} mM"
     name = f" ({named(tissue.name)})" if tissue.name else ""

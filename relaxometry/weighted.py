@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,9 @@ Array = NDArray[np.float64]
 
 #: No tissue or liquid relaxes more slowly, in s: a longer time was written in ms.
 SLOWEST = {"T1": 20.0, "T2": 10.0, "T2star": 10.0}
-_WHOLE_TURN = 180.0  # degrees
+_HALF_TURN = 180.0  # degrees
+#: No weighted image has a later echo or inversion, in s.
+_LATEST = {**LONGEST, "TE": 2.0, "TI": 20.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Tissue:
                 f"T2 of {self.T2:g} s with T1 of {self.T1:g} s",
                 field="T2",
                 expected="at most 2·T1",
-                hint="no spins lose their phase so slowly; T1 and T2 swapped?",
+                hint="no spins lose their phase so slowly; T1 and T2 swapped, or ms for s?",
             )
         if self.T2star is not None and self.T2star > (2 * self.T1 if self.T2 is None else self.T2):
             found = f"T2* of {self.T2star:g} s with " + (
@@ -260,7 +262,7 @@ def time_in_s(value: Any, field: str, longest: float | None = None) -> float:
         time = seconds(value)
     except InputError as error:
         raise InputError(error.found, field=field, expected=error.expected) from None
-    longest = LONGEST[field] if longest is None else longest
+    longest = _LATEST[field] if longest is None else longest
     if time > longest:
         raise InputError(
             f"{time:g} s",
@@ -276,7 +278,7 @@ def time_in_s(value: Any, field: str, longest: float | None = None) -> float:
 def angle(value: Any, field: str = "FA") -> float:
     """A flip angle in degrees, above 0 and below 180."""
     degrees = positive(value, field)
-    if degrees >= _WHOLE_TURN:
+    if degrees >= _HALF_TURN:
         raise InputError(f"{degrees:g}°", field=field, expected="above 0 and below 180°")
     return degrees
 

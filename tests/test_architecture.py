@@ -45,7 +45,7 @@ FLOORS = (
     "curvefit clipping multiframe dicomparts tablereport quoted",
     "fit selection ranking plannedagent",
     "tubetable dicom dicomwriter nifti bruker imagej canvas contrastmodel",
-    "b1 parametric placing remarks pictures agreement classregions detectable",
+    "b1 parametric placing remarks pictures agreement classregions detectable bestsettings",
     "curveplots lineplots barplots relaxivitymap planning",
     "planplots plantext",
     "plots",
@@ -67,7 +67,8 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 #: may go up for that, at the moment it is asked and never when it is imported.
 ASKED = {
     "plots": {"plot"},
-    "planning": {"plot", "report"},
+    "planplots": {"plot"},
+    "plantext": {"report"},
     "linereport": {"report", "methods", "to_dataframe"},
     "tablereport": {"report", "methods"},
 }
