@@ -301,7 +301,8 @@ def said(name: str, value: float) -> str:
     """A setting in words, in the unit people read: ``TE 40 ms``."""
     quantity = QUANTITIES[name]
     unit = "°" if name == "FA" else f" {quantity.people_unit}"
-    return f"{name} {value * quantity.people_factor:.4g}{unit}"
+    rounded = float(f"{value * quantity.people_factor:.4g}")
+    return f"{name} {rounded:.10g}{unit}"
 
 
 def positive(value: Any, field: str) -> float:
