@@ -20,6 +20,7 @@ _HOMES = {
     "concentration_mM": "concentration",
     "B1Map": "b1",
     "Contrast": "contrast",
+    "ContrastPlan": "planning",
     "CurveFit": "curvefit",
     "diluted_mM": "concentration",
     "Estimate": "estimate",
@@ -43,6 +44,7 @@ _HOMES = {
     "OffsetVerdict": "selection",
     "ParameterMaps": "maps",
     "pool_noise": "noiselevel",
+    "plan_contrast": "planning",
     "Protocol": "series",
     "ProtocolError": "errors",
     "read": "folder",
@@ -66,6 +68,7 @@ _HOMES = {
     "snr": "snrmaps",
     "snr_map": "snrmaps",
     "Status": "maps",
+    "Tissue": "weighted",
     "tube_table": "tubetable",
     "Tubes": "tubes",
     "tubes_from_circles": "tubes",
@@ -85,6 +88,7 @@ __all__ = [
     "MODELS",
     "B1Map",
     "Contrast",
+    "ContrastPlan",
     "CurveFit",
     "Estimate",
     "FitError",
@@ -105,6 +109,7 @@ __all__ = [
     "Series",
     "SignalModel",
     "Status",
+    "Tissue",
     "Tubes",
     "Uniformity",
     "__version__",
@@ -125,6 +130,7 @@ __all__ = [
     "measure_noise",
     "offset_warranted",
     "over_animals",
+    "plan_contrast",
     "plots",
     "pool_noise",
     "rank",
@@ -212,6 +218,8 @@ if TYPE_CHECKING:
     from .noiselevel import measure_noise as measure_noise
     from .noiselevel import pool_noise as pool_noise
     from .parametric import write_parametric_maps as write_parametric_maps
+    from .planning import ContrastPlan as ContrastPlan
+    from .planning import plan_contrast as plan_contrast
     from .ranking import rank as rank
     from .regions import Regions as Regions
     from .regions import read_regions as read_regions
@@ -246,6 +254,7 @@ if TYPE_CHECKING:
     from .tubetable import tube_table as tube_table
     from .uniformity import Uniformity as Uniformity
     from .uniformity import uniformity as uniformity
+    from .weighted import Tissue as Tissue
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from .arguments import (
     table_facts,
 )
 from .errors import InputError, RelaxometryError
+from .plancommand import plan_verb
 
 if TYPE_CHECKING:
     from .canvas import Look
@@ -401,6 +402,9 @@ def models() -> None:
     for model in MODELS:
         typer.echo(f"{model.name:{width}}  {model.equation}")
         typer.echo(f"{'':{width}}  {model.time} from a sweep of {model.reads[0]}. {model.source}")
+
+
+app.command("plan")(plan_verb(_say))
 
 
 def main() -> None:

@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 from .cohort import over_animals
 from .contrast import Contrast, measure_contrast
 from .contrastsettings import ContrastSettings, PairedTest
-from .displacement import check_still, displacement
 from .errors import GeometryError, InputError
-from .estimate import Estimate
 from .folder import read_image
 from .geometry import Affine, same_grid
 from .jupyter import Shown
 from .regions import Regions, read_regions
-from .registration import register
-from .scaling import intensity_scale
 from .units import elapsed_text
 
 Image = NDArray[np.float64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .methods import paragraphs, reference_sources
 from .contrasttables import contrast_row
+from .methods import paragraphs, reference_sources
 from .pagetables import agreement_rows, facts_of, tube_columns, tube_rows
 from .paper import (
     ALARM,

@@ -12,6 +12,7 @@ from .contrastplots import contrast_bars
 from .curveplots import curve_panel
 from .lineplots import relaxivity_lines
 from .pictures import parameter_map, tube_overlay
+from .planplots import concentration_plot, contrast_map
 from .regionpictures import contrast_images
 from .relaxivitymap import relaxivity_map
 
@@ -23,8 +24,10 @@ __all__ = [
     "as_png",
     "as_svg",
     "bland_altman",
+    "concentration_plot",
     "contrast_bars",
     "contrast_images",
+    "contrast_map",
     "curve_panel",
     "parameter_map",
     "relaxivity_lines",

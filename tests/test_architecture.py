@@ -21,7 +21,7 @@ FLOORS = (
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
     "flags diagnosis straight linemethod",
     "carry silhouette robust concentration cells csvtable scanner truthfiles background aircheck "
-    "objectnoise",
+    "objectnoise weighted optimum",
     "walls columns tomltable noiselevel uniformity",
     "amounts ghosting contrastsettings",
     "estimate sheet settings rims elsewhere",
@@ -44,15 +44,16 @@ FLOORS = (
     "solve dicomheader",
     "crosscheck problem agents visupars",
     "curvefit clipping multiframe dicomparts tablereport quoted",
-    "fit selection ranking",
-    "tubetable dicom dicomwriter nifti bruker imagej canvas",
-    "b1 parametric placing remarks pictures agreement classregions regions",
-    "contrast",
+    "fit selection ranking plannedagent",
+    "tubetable dicom dicomwriter nifti bruker imagej canvas contrastmodel",
+    "b1 parametric placing remarks pictures agreement classregions regions detectable bestsettings",
+    "contrast planning",
     "cohort",
-    "curveplots lineplots barplots relaxivitymap contrastplots regionpictures contrasttables",
+    "curveplots lineplots barplots relaxivitymap contrastplots regionpictures contrasttables "
+    "planplots plantext",
     "plots",
     "bids folder mapfiles",
-    "contraststudy animalstudy inspection relaxivityrecords",
+    "contraststudy animalstudy inspection relaxivityrecords planfiles",
     "study contrastrecords contrastpage",
     "sample tablestudy",
     "results methods",
@@ -60,6 +61,7 @@ FLOORS = (
     "page pdfpage tubefiles",
     "reports",
     "arguments answer options",
+    "plancommand",
     "cli",
     "__init__ __main__",
 )
@@ -69,6 +71,8 @@ FLOOR = {module: floor for floor, names in enumerate(FLOORS) for module in names
 #: may go up for that, at the moment it is asked and never when it is imported.
 ASKED = {
     "plots": {"plot"},
+    "planplots": {"plot"},
+    "plantext": {"report"},
     "linereport": {"report", "methods", "to_dataframe"},
     "tablereport": {"report", "methods"},
 }
@@ -90,12 +94,13 @@ DOORS = {
         "lineplots",
         "pictures",
         "regionpictures",
+        "planplots",
         "relaxivitymap",
     },
     "cmcrameri": {"pictures"},
     "jinja2": {"page"},
     "reportlab": {"paper"},
-    "typer": {"cli", "options"},
+    "typer": {"cli", "options", "plancommand"},
     "numba": {"kernels"},
     "odrpack": {"straight"},
 }

@@ -40,6 +40,7 @@ VERBS = (
     "relaxivity",
     "simulate",
     "models",
+    "plan",
 )
 
 
