@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from .errors import InputError
@@ -46,6 +49,7 @@ MARKERS, DASHES = "osD^v", ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 #: Widths of a figure by name, in mm, and the size of its letters in points.
 WIDTHS = {"single": (85.0, 7.0), "double": (174.0, 8.0), "presentation": (254.0, 16.0)}
 KINDS = ("svg", "pdf", "png")
+_CANVASES = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}
 _NARROWEST, _WIDEST = 40.0, 1000.0  # mm
 _SMALLEST, _LARGEST = 4.0, 40.0  # points
 _ROOM = 6.0  # mm of width that each point of the letters takes
@@ -274,8 +278,16 @@ def _written(
     metadata: dict[str, None],
     dpi: float = 300.0,
 ) -> bytes:
+    """What `savefig` does, which would draw a figure with a layout twice."""
     stream = io.BytesIO()
-    figure.savefig(stream, format=kind, metadata=metadata, dpi=dpi)
+    canvas, dots = figure.canvas, figure.dpi
+    try:
+        printing = _CANVASES[kind](figure)  # becomes the figure's canvas
+        figure.dpi = dpi
+        getattr(printing, f"print_{kind}")(stream, metadata=metadata)
+    finally:
+        figure.dpi = dots
+        figure.set_canvas(canvas)
     return stream.getvalue()
 
 
