@@ -59,10 +59,10 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     figure, ax = _picture(image.shape, series.affine, height=float(height))
     low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
     ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")
-    borders = borders(labels)
+    outline = borders(labels)
     # Dark under light: a line that shows on bright tubes as on dark ones.
     for colour, width in (("#000000", 1.4), (_MEASURED, 0.7)):
-        ax.add_patch(PathPatch(borders, fill=False, edgecolor=colour, linewidth=width))
+        ax.add_patch(PathPatch(outline, fill=False, edgecolor=colour, linewidth=width))
     pixel = 72 * height / image.shape[0]  # in points
     for tube in present:
         if tube.circle is not None:
