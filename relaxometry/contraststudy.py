@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .agents import RelaxivityTable
 from .cohort import over_animals
 from .contrast import Contrast, measure_contrast
 from .contrastsettings import ContrastSettings, PairedTest
@@ -20,6 +21,8 @@ from .folder import read_image
 from .geometry import Affine, same_grid
 from .jupyter import Shown
 from .regions import Regions, read_regions
+from .studycourses import courses_of
+from .timecourse import TimeCourse
 from .units import elapsed_text
 
 Image = NDArray[np.float64]
@@ -49,19 +52,26 @@ class ContrastStudy(Shown):
     test : {"t", "wilcoxon"}
         By which animals before and after are compared.
     sightings : tuple of Sighting
+    rates : tuple of SubjectRates
+        ΔR1 and ΔR2 from series before and after, or from the signal alone.
     notes : tuple of str
     """
 
     contrasts: tuple[Contrast, ...] = ()
     test: PairedTest = "t"
     sightings: tuple[Sighting, ...] = ()
+    rates: tuple[SubjectRates, ...] = ()
     notes: tuple[str, ...] = ()
-    rates: tuple[Any, ...] = field(default=())
 
     @cached_property
     def animals(self) -> pd.DataFrame:
         """As of :func:`relaxometry.over_animals`; empty where no animal is named."""
         return over_animals(self.contrasts, self.test)
+
+    @cached_property
+    def courses(self) -> tuple[TimeCourse, ...]:
+        """Each quantity over time, where a group was measured at two times or more."""
+        return courses_of(self.contrasts, self.rates)
 
     def __repr__(self) -> str:
         n = len(self.contrasts)
@@ -78,6 +88,7 @@ def measure_study(settings: Sequence[ContrastSettings], test: PairedTest = "t") 
         that cannot be measured in the way that is asked for.
     """
     contrasts: list[Contrast] = []
+    rates: list[SubjectRates] = []
     sightings, notes = [], []
     for one in settings:
         if one.pre is None:
@@ -86,7 +97,32 @@ def measure_study(settings: Sequence[ContrastSettings], test: PairedTest = "t") 
         contrasts += found
         sightings.append(seen)
         notes += said
-    return ContrastStudy(tuple(contrasts), test, tuple(sightings), tuple(dict.fromkeys(notes)))
+        if one.TE_s is not None:
+            rates += rates_by_signal(one, found, seen.images, seen.regions)
+    return ContrastStudy(
+        tuple(contrasts), test, tuple(sightings), tuple(rates), tuple(dict.fromkeys(notes))
+    )
+
+
+def with_rates(
+    study: ContrastStudy,
+    settings: Sequence[ContrastSettings],
+    lines: RelaxivityTable | None = None,
+    workers: int | None = None,
+) -> ContrastStudy:
+    """The study with ΔR1, ΔR2 and concentrations from the series that it names.
+
+    Parameters
+    ----------
+    study : ContrastStudy
+    settings : sequence of ContrastSettings
+    lines : RelaxivityTable, optional
+        Of the same study: r1 and r2 of the agents that are named.
+    workers : int, optional
+        As in :func:`relaxometry.fit_maps`.
+    """
+    found = [rates for one in settings if one.rates for rates in rates_by_series(one, lines, workers)]
+    return replace(study, rates=(*study.rates, *found))
 
 
 def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, list[str]]:
@@ -108,7 +144,7 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
             part for part in (settings.name, "" if time is None else elapsed_text(time)) if part
         )
         try:
-            moved = _in_place(pre, scanned, affine, regions, roles, settings)
+            moved = _in_place(pre, scanned, affine, regions, settings)
             scale = _scale(pre, moved.image, regions, settings)
             repeats = None
             if repeat is not None:
@@ -123,13 +159,13 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
                 pooled=settings.pooled,
                 repeats=repeats,
                 as_scanned=scanned,
-                scale=scale.estimate if scale is not None and settings.scale == "correct" else None,
+                scale=scale.ratio if scale is not None and settings.scale == "correct" else None,
                 name=settings.name,
             )
         except InputError as error:
             where = settings.regions if isinstance(settings.regions, Path) else path
             raise (error if error.path else error.at(where)) from None
-        said = (*moved.notes, *(() if scale is None else scale.notes))
+        said = (*moved.notes, *(() if scale is None else _said_of(scale, settings.scale)))
         notes += [f"{name}: {note}" if name else note for note in said]
         contrasts.append(
             replace(
@@ -158,6 +194,45 @@ def _alike(path: Path, settings: ContrastSettings, affine: Affine) -> Image:
     if not same_grid(affine, own, _PLACE_TOLERANCE_MM):
         raise _elsewhere(settings, path)
     return image
+
+
+def _said_of(scale: IntensityScale, asked: str) -> tuple[str, ...]:
+    """The verdict on the scale, where there is anything to say, and what was done about it."""
+    divided = ("; enhancements are divided by it",) if asked == "correct" else ("",)
+    words = f"{scale.words}{divided[0]}"
+    return (words, *scale.notes) if scale.changed or asked == "correct" else scale.notes
+
+
+@dataclass(frozen=True, slots=True)
+class _InPlace:
+    """The image after where the subject lies as before, and what to say of it."""
+
+    image: Image
+    notes: tuple[str, ...] = ()
+
+
+def _in_place(
+    pre: Image, post: Image, affine: Affine, regions: Regions, settings: ContrastSettings
+) -> _InPlace:
+    if settings.shift == "ignore" or pre.shape != post.shape:  # of shapes the measurement says more
+        return _InPlace(post)
+    tissue = [r for r in (settings.target, settings.reference, settings.muscle) if r is not None]
+    where = np.isin(regions.labels, [regions.label(region) for region in tissue])
+    found = displacement(pre, post, affine, mask=where)
+    if settings.shift == "correct" and found.beyond(STILL_VOXELS):
+        registered = register(pre, post, affine)
+        return _InPlace(registered.image, (f"registered: {registered.words}", *registered.notes))
+    return _InPlace(post, check_still(found, STILL_VOXELS))
+
+
+def _scale(
+    pre: Image, post: Image, regions: Regions, settings: ContrastSettings
+) -> IntensityScale | None:
+    if settings.scale == "ignore" or settings.muscle is None:
+        return None
+    name = regions.name(settings.muscle)
+    named = "the muscle" if name.isdigit() else name
+    return intensity_scale(pre, post, regions.mask(settings.muscle), name=named)
 
 
 def _elsewhere(settings: ContrastSettings, path: Any) -> GeometryError:

@@ -148,7 +148,7 @@ def elapsed(time: str | float) -> float:
     Raises
     ------
     InputError
-        If it is not such a time, or not 0 or later.
+        If it is not such a time, above 0.
     """
     value = math.nan
     if isinstance(time, str):
@@ -157,7 +157,7 @@ def elapsed(time: str | float) -> float:
             value = float(match[1]) * _ELAPSED.get(match[2], math.nan)
     elif isinstance(time, (int, float)) and not isinstance(time, bool):
         value = float(time)
-    if not 0 <= value < math.inf:
+    if not 0 < value < math.inf:
         raise InputError(
             f"{time!r}"[:60] + " is not a time after an injection",
             expected='a number of s, or text such as "10 min" or "24 h"',

@@ -1,0 +1,261 @@
+"""ΔR1 and ΔR2 of a study's subjects, by region: from series before and after, or one image each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .agents import RelaxivityTable
+from .contrast import Contrast
+from .contrastsettings import ContrastSettings, RateSettings
+from .errors import InputError
+from .estimate import Estimate
+from .fit import fit_maps
+from .folder import read, read_image
+from .jupyter import Shown
+from .models import model_for
+from .quoted import quoted
+from .ratechange import RateChange, RegionChange, change_ratio, rate_change
+from .regions import Regions, read_regions
+from .series import Series
+from .signalonly import signal_only_dR2
+from .tubes import above_air
+from .units import CHANGE_OF, RELAXIVITY_OF
+
+Array = NDArray[np.float64]
+_ROLES = ("target", "reference", "muscle")
+_OWN = ("region", "n_voxels", "n_determined")  # of each quantity, in rows that hold several
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class SubjectRates(Shown):
+    """How the rates of one subject changed by one time.
+
+    Attributes
+    ----------
+    name, animal, group : str
+    time_s : float or None
+    rows : tuple of dict
+        One for each region, with units in the keys.
+    changes : mapping of str to RateChange
+        By rate, ``"R1"`` and ``"R2"``: the maps. Empty where the signal alone was used.
+    notes : tuple of str
+    """
+
+    name: str
+    animal: str
+    group: str
+    time_s: float | None
+    rows: tuple[dict[str, Any], ...]
+    changes: Mapping[str, RateChange]
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        how = " and ".join(f"Δ{rate}" for rate in self.changes) or "ΔR2 by the signal only"
+        return f"SubjectRates: {self.name}, {how}, {len(self.rows)} regions"
+
+
+def rates_by_series(
+    settings: ContrastSettings, lines: RelaxivityTable | None = None, workers: int | None = None
+) -> Iterator[SubjectRates]:
+    """ΔR1, ΔR2, their ratio and concentrations, at each time that T1 or T2 was measured.
+
+    Raises
+    ------
+    InputError, GeometryError
+        Naming the file: for series that are not of T1 or T2, regions that lie elsewhere, an agent
+        that the study's lines lack.
+    """
+    drawn = _drawn(settings)
+    found: dict[float | None, dict[str, RateChange]] = {}
+    kept: dict[str, Regions] = {}
+    for rate in settings.rates:
+        before = _series(rate, rate.pre)
+        regions = _on(before, drawn, settings)
+        mask = _fitted(before, regions, settings)
+        first = fit_maps(before, mask=mask, workers=workers, progress=False)
+        for path, time in zip(rate.post, rate.times_s, strict=True):
+            after = fit_maps(_series(rate, path), mask=mask, workers=workers, progress=False)
+            try:
+                change = rate_change(first, after)
+            except InputError as error:
+                raise (error if error.path else error.at(path)) from None
+            found.setdefault(time, {})[change.quantity] = change
+            kept[change.quantity] = regions
+    agents = _relaxivities(settings, lines)
+    for time in sorted(found, key=lambda t: -1.0 if t is None else t):
+        changes = found[time]
+        rows, notes = [], []
+        for role in _ROLES:
+            region = getattr(settings, role)
+            if region is None:
+                continue
+            row, said = _row(changes, kept, region, agents)
+            rows.append(_whose(settings, time) | {"role": role} | row)
+            notes += [f"{row['region']}: {note}" for note in said]
+        notes += [note for change in changes.values() for note in change.notes]
+        yield SubjectRates(
+            *(settings.name, settings.animal, settings.group, time, tuple(rows)),
+            changes=MappingProxyType(changes),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+
+def rates_by_signal(
+    settings: ContrastSettings,
+    contrasts: Sequence[Contrast],
+    images: Sequence[tuple[str, Array]],
+    regions: Regions,
+) -> Iterator[SubjectRates]:
+    """ΔR2 = ln(S_pre/S_post)/TE by region, from the image before and each image after.
+
+    Parameters
+    ----------
+    settings : ContrastSettings
+        With its TE.
+    contrasts : sequence of Contrast
+        Of each image after: whose σ is that of the images.
+    images : sequence of (str, ndarray (x, y, z))
+        The image before, then each after, in place.
+    regions : Regions
+    """
+    assert settings.TE_s is not None
+    for contrast, (_, post) in zip(contrasts, images[1:], strict=True):
+        sigma = tuple(
+            float(np.mean([noise.sigma for noise in contrast.noise[when]]))
+            for when in ("pre", "post")
+        )
+        change = signal_only_dR2(images[0][1], post, settings.TE_s, sigma=(sigma[0], sigma[1]))
+        rows, notes = [], list(change.notes)
+        for role in _ROLES:
+            region = getattr(settings, role)
+            if region is not None:
+                name = regions.name(region)
+                found = change.region(regions.mask(region), name)
+                rows.append(_whose(settings, contrast.time_s) | {"role": role} | found.row())
+                notes += [f"{name}: {note}" for note in found.notes if note not in change.notes]
+        yield SubjectRates(
+            *(settings.name, settings.animal, settings.group, contrast.time_s, tuple(rows)),
+            changes=MappingProxyType({}),
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+
+def _whose(settings: ContrastSettings, time: float | None) -> dict[str, Any]:
+    return {
+        "name": settings.name,
+        "animal": settings.animal,
+        "group": settings.group,
+        "time_s": time,
+    }
+
+
+def _series(rate: RateSettings, path: Any) -> Series:
+    series = read(path)
+    if model_for(series.kind).time != rate.quantity:
+        raise InputError(
+            f"{series!r}", path=path, field=f"{rate.quantity}_…", expected=f"a scan of {rate.quantity}"
+        )
+    return series
+
+
+def _drawn(settings: ContrastSettings) -> Regions | None:
+    """The regions as they were drawn, or None where it was on the series themselves."""
+    if settings.pre is not None:
+        image, affine = read_image(settings.pre)
+        grid: Any = image.shape
+        return read_regions(settings.regions, grid, affine, settings.names)
+    named = str(settings.regions).lower()
+    if named.endswith((".nii", ".nii.gz")):
+        return read_regions(settings.regions, names=settings.names)
+    return None
+
+
+def _on(series: Series, drawn: Regions | None, settings: ContrastSettings) -> Regions:
+    if drawn is None:
+        return read_regions(settings.regions, series.grid, series.affine, settings.names)
+    try:
+        return drawn.on(series.grid, series.affine)
+    except InputError as error:
+        raise (error if error.path else error.at(series.provenance.files[0])) from None
+
+
+def _fitted(series: Series, regions: Regions, settings: ContrastSettings) -> NDArray[np.bool_]:
+    """What is fitted: all that stands out of air, and the regions whatever they show."""
+    mask = above_air(series.root_sum_of_squares())[0]
+    for role in _ROLES:
+        region = getattr(settings, role)
+        if region is not None:
+            mask = mask | regions.mask(region, f"region {role}")
+    return mask
+
+
+def _relaxivities(
+    settings: ContrastSettings, lines: RelaxivityTable | None
+) -> dict[str, Estimate]:
+    """The relaxivity of each rate: as stated, else of the agent by the study's own lines."""
+    stated = {
+        RELAXIVITY_OF[one.quantity.replace("T", "R")]: Estimate(
+            one.relaxivity, one.relaxivity_stderr
+        )
+        for one in settings.rates
+        if one.relaxivity is not None
+    }
+    if not settings.agent:
+        return stated
+    known = {} if lines is None else quoted(lines)
+    own = [found for (agent, _), found in known.items() if agent == settings.agent]
+    if len(own) != 1:
+        names = ", ".join(dict.fromkeys(agent for agent, _ in known)) or "no lines in this study"
+        raise InputError(
+            f"{len(own)} lines of {settings.agent[:40]!r}",
+            field="[[contrast]] agent",
+            expected=f"one of: {names}",
+            hint="or state r1_per_mM_per_s and r2_per_mM_per_s",
+        )
+    lined = {
+        symbol: Estimate(found.value, found.stderr)
+        for symbol, found in own[0].items()
+        if symbol in ("r1", "r2")
+    }
+    return lined | stated
+
+
+def _row(
+    changes: Mapping[str, RateChange],
+    regions: Mapping[str, Regions],
+    region: int | str,
+    agents: Mapping[str, Estimate],
+) -> tuple[dict[str, Any], list[str]]:
+    """Every change of one region, their ratio and the concentrations they tell."""
+    found: dict[str, RegionChange] = {}
+    row: dict[str, Any] = {}
+    notes: list[str] = []
+    for rate in sorted(changes):
+        name = regions[rate].name(region)
+        one = changes[rate].region(regions[rate].mask(region), name)
+        found[rate] = one
+        notes += one.notes
+        own = one.row()
+        row = {"region": name} | row | {k: v for k, v in own.items() if k not in _OWN}
+        row |= {f"{CHANGE_OF[rate]}_{key}": own[key] for key in _OWN[1:]}
+        r = agents.get(RELAXIVITY_OF.get(rate, ""))
+        if r is not None:
+            told = changes[rate].concentration(r).region(regions[rate].mask(region), name)
+            by = f"concentration_by_{RELAXIVITY_OF[rate]}"
+            row |= {
+                key.replace("concentration", by): value
+                for key, value in told.row().items()
+                if key.startswith("concentration")
+            }
+            notes += told.notes
+    if {"R1", "R2"} <= set(found):
+        ratio = change_ratio(found["R2"], found["R1"])
+        row |= {k: v for k, v in ratio.row().items() if k != "region"}
+        notes += ratio.notes
+    return row, list(dict.fromkeys(notes))
