@@ -15,10 +15,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "analyse": "study",
     "analyse_table": "tablestudy",
+    "AnimalCourse": "animalcourse",
+    "change_ratio": "regionchange",
+    "ChangeRatio": "regionchange",
     "compare_models": "selection",
     "compare_with_reference": "bias",
+    "concentration_map": "concentrationmap",
     "concentration_mM": "concentration",
     "B1Map": "b1",
+    "ConcentrationMap": "concentrationmap",
     "Contrast": "contrast",
     "CurveFit": "curvefit",
     "diluted_mM": "concentration",
@@ -39,12 +44,18 @@ _HOMES = {
     "ParameterMaps": "maps",
     "Protocol": "series",
     "ProtocolError": "errors",
+    "rate_change": "ratechange",
+    "RateChange": "ratechange",
     "read": "folder",
     "read_all": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
     "read_labels": "nifti",
     "ReferenceComparison": "bias",
+    "region_fit": "regionrate",
+    "region_rate": "regionrate",
+    "RegionChange": "regionchange",
+    "RegionConcentration": "concentrationmap",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -53,9 +64,14 @@ _HOMES = {
     "rank": "ranking",
     "report": "reports",
     "Series": "series",
+    "signal_only_dR2": "signalonly",
     "SignalModel": "models",
+    "SignalOnlyChange": "signalonly",
+    "SignalOnlyRegion": "signalonly",
     "snr": "contrast",
     "Status": "maps",
+    "time_course": "timecourse",
+    "TimeCourse": "timecourse",
     "tube_table": "tubetable",
     "Tubes": "tubes",
     "tubes_from_circles": "tubes",
@@ -63,6 +79,7 @@ _HOMES = {
     "tubes_from_rois": "imagej",
     "write_maps": "bids",
     "write_parametric_maps": "parametric",
+    "write_rate_change": "changefiles",
     "write_study": "sample",
 }
 
@@ -71,7 +88,10 @@ _TABLES = ("reference", "plots")
 
 __all__ = [
     "MODELS",
+    "AnimalCourse",
     "B1Map",
+    "ChangeRatio",
+    "ConcentrationMap",
     "Contrast",
     "CurveFit",
     "Estimate",
@@ -83,20 +103,28 @@ __all__ = [
     "ParameterMaps",
     "Protocol",
     "ProtocolError",
+    "RateChange",
     "ReferenceComparison",
+    "RegionChange",
+    "RegionConcentration",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
     "Series",
     "SignalModel",
+    "SignalOnlyChange",
+    "SignalOnlyRegion",
     "Status",
+    "TimeCourse",
     "Tubes",
     "__version__",
     "analyse",
     "analyse_table",
+    "change_ratio",
     "compare_models",
     "compare_with_reference",
     "concentration_mM",
+    "concentration_map",
     "diluted_mM",
     "find_tubes",
     "fit_curve",
@@ -107,22 +135,28 @@ __all__ = [
     "offset_warranted",
     "plots",
     "rank",
+    "rate_change",
     "read",
     "read_B1",
     "read_all",
     "read_labels",
     "read_map",
     "reference",
+    "region_fit",
+    "region_rate",
     "relaxivity",
     "relaxivity_fit",
     "report",
+    "signal_only_dR2",
     "snr",
+    "time_course",
     "tube_table",
     "tubes_from_circles",
     "tubes_from_labels",
     "tubes_from_rois",
     "write_maps",
     "write_parametric_maps",
+    "write_rate_change",
     "write_study",
 ]
 
@@ -131,13 +165,18 @@ if TYPE_CHECKING:
     from . import reference as reference
     from .agents import RelaxivityTable as RelaxivityTable
     from .agents import relaxivity as relaxivity
+    from .animalcourse import AnimalCourse as AnimalCourse
     from .b1 import B1Map as B1Map
     from .b1 import read_B1 as read_B1
     from .bias import ReferenceComparison as ReferenceComparison
     from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
+    from .changefiles import write_rate_change as write_rate_change
     from .concentration import concentration_mM as concentration_mM
     from .concentration import diluted_mM as diluted_mM
+    from .concentrationmap import ConcentrationMap as ConcentrationMap
+    from .concentrationmap import RegionConcentration as RegionConcentration
+    from .concentrationmap import concentration_map as concentration_map
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
     from .contrast import snr as snr
@@ -183,6 +222,13 @@ if TYPE_CHECKING:
     from .nifti import read_labels as read_labels
     from .parametric import write_parametric_maps as write_parametric_maps
     from .ranking import rank as rank
+    from .ratechange import RateChange as RateChange
+    from .ratechange import rate_change as rate_change
+    from .regionchange import ChangeRatio as ChangeRatio
+    from .regionchange import RegionChange as RegionChange
+    from .regionchange import change_ratio as change_ratio
+    from .regionrate import region_fit as region_fit
+    from .regionrate import region_rate as region_rate
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
@@ -198,8 +244,13 @@ if TYPE_CHECKING:
     )
     from .series import Protocol as Protocol
     from .series import Series as Series
+    from .signalonly import SignalOnlyChange as SignalOnlyChange
+    from .signalonly import SignalOnlyRegion as SignalOnlyRegion
+    from .signalonly import signal_only_dR2 as signal_only_dR2
     from .study import analyse as analyse
     from .tablestudy import analyse_table as analyse_table
+    from .timecourse import TimeCourse as TimeCourse
+    from .timecourse import time_course as time_course
     from .tubes import (
         Tubes as Tubes,
     )

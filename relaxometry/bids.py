@@ -83,21 +83,21 @@ def write_series(series: Series, folder: str | Path, *, subject: str = "01") -> 
         written then.
     """
     folder = Path(folder)
-    contents = _data_set(folder, "raw")
-    stem = f"{_subject(subject)}/anat/sub-{subject}"
+    contents = data_set(folder, "raw")
+    stem = f"{subject_folder(subject)}/anat/sub-{subject}"
     part = "_part-real" if series.signed else ""
     voxels = _stored(series.signal)
     if entity := _ENTITY.get(series.kind):
         for i in range(len(series.protocol)):
             image = folder / f"{stem}_{entity}-{i + 1}{part}_{series.kind}.nii.gz"
-            contents |= _image(
+            contents |= image_files(
                 image, voxels[..., i], series.affine, _scanned(series, series.protocol.take([i]))
             )
     else:
         sidecar = _scanned(series, series.protocol)
         image = folder / f"{stem}{part}_{series.kind}.nii.gz"
-        contents |= _image(image, voxels, series.affine, sidecar)
-        contents |= _ignored(folder, f"*_{series.kind}.*")
+        contents |= image_files(image, voxels, series.affine, sidecar)
+        contents |= ignored(folder, f"*_{series.kind}.*")
     return write_together(contents)
 
 
@@ -145,8 +145,8 @@ def write_maps(
         is written then.
     """
     folder, affine = Path(folder), maps.series.affine
-    contents = _data_set(folder, "derivative")
-    stem = f"{_subject(subject)}/anat/sub-{subject}"
+    contents = data_set(folder, "derivative")
+    stem = f"{subject_folder(subject)}/anat/sub-{subject}"
     common = _estimated(maps, sources)
     for name, array_of, facts in _arrays(maps):
         image = folder / f"{stem}_{name}.nii.gz"
@@ -167,7 +167,7 @@ def write_maps(
         from . import parametric
 
         contents |= parametric.files(maps, folder / "dicom")
-        contents |= _ignored(folder, "dicom")
+        contents |= ignored(folder, "dicom")
     return write_together(contents)
 
 
@@ -176,7 +176,7 @@ def write_labels(
 ) -> list[Path]:
     """Write a label map (x, y, z) as ``sub-01_desc-tubes_dseg.nii.gz``; see :func:`write_maps`."""
     folder = Path(folder)
-    contents = _data_set(folder, "derivative")
+    contents = data_set(folder, "derivative")
     return write_together(contents | _labels(labels, affine, folder, subject))
 
 
@@ -258,12 +258,12 @@ def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> di
     array = np.asarray(labels)
     if array.dtype.kind not in "bui":
         raise InputError(f"labels of {array.dtype}", expected="whole numbers")
-    image = folder / _subject(subject) / "anat" / f"sub-{subject}_desc-tubes_dseg.nii.gz"
+    image = folder / subject_folder(subject) / "anat" / f"sub-{subject}_desc-tubes_dseg.nii.gz"
     facts = {"Description": "number of the tube in each voxel, 0 outside", "Manual": False}
-    return _image(image, array.astype(np.int32), affine, facts)
+    return image_files(image, array.astype(np.int32), affine, facts)
 
 
-def _image(
+def image_files(
     path: Path, array: NDArray[Any], affine: Affine, sidecar: dict[str, Any]
 ) -> dict[Path, Content]:
     """An image and its sidecar, ready to be written."""
@@ -331,7 +331,7 @@ def _stored(signal: NDArray[np.float32]) -> NDArray[Any]:
     return signal
 
 
-def _data_set(folder: Path, kind: str) -> dict[Path, Content]:
+def data_set(folder: Path, kind: str) -> dict[Path, Content]:
     """Its description, ready to be written; raises `InputError` if it is somebody else's."""
     path = folder / "dataset_description.json"
     description = {
@@ -362,14 +362,15 @@ def _is_ours(path: Path, kind: str) -> bool:
         return False
 
 
-def _ignored(folder: Path, pattern: str) -> dict[Path, Content]:
-    """A .bidsignore with one more pattern."""
+def ignored(folder: Path, *patterns: str) -> dict[Path, Content]:
+    """A .bidsignore with more patterns."""
     path = folder / ".bidsignore"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    return {path: "".join(f"{line}\n" for line in dict.fromkeys([*lines, pattern])).encode()}
+    return {path: "".join(f"{line}\n" for line in dict.fromkeys([*lines, *patterns])).encode()}
 
 
-def _subject(label: str) -> str:
+def subject_folder(label: str) -> str:
+    """Folder of a subject; raises `InputError` unless its label is letters and digits."""
     if not re.fullmatch("[0-9A-Za-z]+", label):
         raise InputError(f"{label!r}", field="subject", expected="letters and digits")
     return f"sub-{label}"

@@ -138,7 +138,10 @@ class MapImage(Shown):
     def __repr__(self) -> str:
         known = self.value[np.isfinite(self.value)]
         quantity = QUANTITIES[self.quantity]
-        facts = [f"MapImage: {quantity.written or quantity.symbol}", "×".join(str(n) for n in self.value.shape)]
+        facts = [
+            f"MapImage: {quantity.written or quantity.symbol}",
+            "×".join(str(n) for n in self.value.shape),
+        ]
         if known.size:
             median = float(np.median(known)) * quantity.people_factor
             facts.append(f"median {median:.4g} {quantity.people_unit}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from .agreement import bland_altman
 from .barplots import agent_bars, contrast_bars
 from .canvas import Look, Picture, as_pdf, as_png, as_svg, save
+from .changepictures import change_map
+from .courseplots import time_course
 from .curveplots import curve_panel
 from .lineplots import relaxivity_lines
 from .pictures import parameter_map, tube_overlay
@@ -21,11 +23,13 @@ __all__ = [
     "as_png",
     "as_svg",
     "bland_altman",
+    "change_map",
     "contrast_bars",
     "curve_panel",
     "parameter_map",
     "relaxivity_lines",
     "relaxivity_map",
     "save",
+    "time_course",
     "tube_overlay",
 ]

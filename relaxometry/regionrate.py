@@ -54,6 +54,14 @@ def checked_sigma(sigma: float, field: str = "sigma") -> float:
     return float(sigma)
 
 
+def two_sigmas(sigma: float | tuple[float, float]) -> tuple[float, float]:
+    """σ before and after, of one that holds for both or of two."""
+    pair: tuple[Any, ...] = tuple(sigma) if isinstance(sigma, tuple | list) else (sigma, sigma)
+    if len(pair) != 2:
+        raise InputError(f"{sigma!r}"[:60], field="sigma", expected="one, or before and after")
+    return checked_sigma(pair[0]), checked_sigma(pair[1])
+
+
 def region_fit(
     series: Series,
     mask: ArrayLike,
