@@ -15,10 +15,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "analyse": "study",
     "analyse_table": "tablestudy",
+    "AnimalCourse": "animalcourse",
+    "change_ratio": "regionchange",
+    "ChangeRatio": "regionchange",
     "compare_models": "selection",
     "compare_with_reference": "bias",
+    "concentration_map": "concentrationmap",
     "concentration_mM": "concentration",
     "B1Map": "b1",
+    "ConcentrationMap": "concentrationmap",
     "Contrast": "contrast",
     "ContrastPlan": "planning",
     "CurveFit": "curvefit",
@@ -47,12 +52,18 @@ _HOMES = {
     "plan_contrast": "planning",
     "Protocol": "series",
     "ProtocolError": "errors",
+    "rate_change": "ratechange",
+    "RateChange": "ratechange",
     "read": "folder",
     "read_all": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
     "read_labels": "nifti",
     "ReferenceComparison": "bias",
+    "region_fit": "regionrate",
+    "region_rate": "regionrate",
+    "RegionChange": "regionchange",
+    "RegionConcentration": "concentrationmap",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -61,6 +72,7 @@ _HOMES = {
     "rank": "ranking",
     "report": "reports",
     "Series": "series",
+    "signal_only_dR2": "signalonly",
     "SignalModel": "models",
     "Regions": "regions",
     "read_regions": "regions",
@@ -69,6 +81,11 @@ _HOMES = {
     "snr_map": "snrmaps",
     "Status": "maps",
     "Tissue": "weighted",
+    "SignalOnlyChange": "signalonly",
+    "SignalOnlyRegion": "signalonly",
+    "snr": "contrast",
+    "time_course": "timecourse",
+    "TimeCourse": "timecourse",
     "tube_table": "tubetable",
     "Tubes": "tubes",
     "tubes_from_circles": "tubes",
@@ -78,6 +95,7 @@ _HOMES = {
     "uniformity": "uniformity",
     "write_maps": "bids",
     "write_parametric_maps": "parametric",
+    "write_rate_change": "changefiles",
     "write_study": "sample",
 }
 
@@ -86,7 +104,10 @@ _TABLES = ("reference", "plots")
 
 __all__ = [
     "MODELS",
+    "AnimalCourse",
     "B1Map",
+    "ChangeRatio",
+    "ConcentrationMap",
     "Contrast",
     "ContrastPlan",
     "CurveFit",
@@ -101,23 +122,31 @@ __all__ = [
     "ParameterMaps",
     "Protocol",
     "ProtocolError",
+    "RateChange",
     "ReferenceComparison",
     "Regions",
+    "RegionChange",
+    "RegionConcentration",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
     "Series",
     "SignalModel",
+    "SignalOnlyChange",
+    "SignalOnlyRegion",
     "Status",
     "Tissue",
+    "TimeCourse",
     "Tubes",
     "Uniformity",
     "__version__",
     "analyse",
     "analyse_table",
+    "change_ratio",
     "compare_models",
     "compare_with_reference",
     "concentration_mM",
+    "concentration_map",
     "diluted_mM",
     "find_air",
     "find_tubes",
@@ -134,6 +163,7 @@ __all__ = [
     "plots",
     "pool_noise",
     "rank",
+    "rate_change",
     "read",
     "read_B1",
     "read_all",
@@ -141,11 +171,15 @@ __all__ = [
     "read_map",
     "read_regions",
     "reference",
+    "region_fit",
+    "region_rate",
     "relaxivity",
     "relaxivity_fit",
     "report",
+    "signal_only_dR2",
     "snr",
     "snr_map",
+    "time_course",
     "tube_table",
     "tubes_from_circles",
     "tubes_from_labels",
@@ -153,6 +187,7 @@ __all__ = [
     "uniformity",
     "write_maps",
     "write_parametric_maps",
+    "write_rate_change",
     "write_study",
 ]
 
@@ -161,15 +196,20 @@ if TYPE_CHECKING:
     from . import reference as reference
     from .agents import RelaxivityTable as RelaxivityTable
     from .agents import relaxivity as relaxivity
+    from .animalcourse import AnimalCourse as AnimalCourse
     from .b1 import B1Map as B1Map
     from .b1 import read_B1 as read_B1
     from .background import find_air as find_air
     from .bias import ReferenceComparison as ReferenceComparison
     from .bias import compare_with_reference as compare_with_reference
     from .bids import write_maps as write_maps
+    from .changefiles import write_rate_change as write_rate_change
     from .cohort import over_animals as over_animals
     from .concentration import concentration_mM as concentration_mM
     from .concentration import diluted_mM as diluted_mM
+    from .concentrationmap import ConcentrationMap as ConcentrationMap
+    from .concentrationmap import RegionConcentration as RegionConcentration
+    from .concentrationmap import concentration_map as concentration_map
     from .contrast import Contrast as Contrast
     from .contrast import measure_contrast as measure_contrast
     from .curvefit import (
@@ -221,6 +261,13 @@ if TYPE_CHECKING:
     from .planning import ContrastPlan as ContrastPlan
     from .planning import plan_contrast as plan_contrast
     from .ranking import rank as rank
+    from .ratechange import RateChange as RateChange
+    from .ratechange import rate_change as rate_change
+    from .regionchange import ChangeRatio as ChangeRatio
+    from .regionchange import RegionChange as RegionChange
+    from .regionchange import change_ratio as change_ratio
+    from .regionrate import region_fit as region_fit
+    from .regionrate import region_rate as region_rate
     from .regions import Regions as Regions
     from .regions import read_regions as read_regions
     from .regression import Relaxivity as Relaxivity
@@ -238,10 +285,15 @@ if TYPE_CHECKING:
     )
     from .series import Protocol as Protocol
     from .series import Series as Series
+    from .signalonly import SignalOnlyChange as SignalOnlyChange
+    from .signalonly import SignalOnlyRegion as SignalOnlyRegion
+    from .signalonly import signal_only_dR2 as signal_only_dR2
     from .snrmaps import snr as snr
     from .snrmaps import snr_map as snr_map
     from .study import analyse as analyse
     from .tablestudy import analyse_table as analyse_table
+    from .timecourse import TimeCourse as TimeCourse
+    from .timecourse import time_course as time_course
     from .tubes import (
         Tubes as Tubes,
     )

@@ -83,10 +83,10 @@ def write_series(series: Series, folder: str | Path, *, subject: str = "01") -> 
         written then.
     """
     folder = Path(folder)
-    contents = _data_set(folder, "raw")
-    contents |= _images(series, folder / _subject(subject) / "anat", subject)
+    contents = data_set(folder, "raw")
+    contents |= _images(series, folder / subject_folder(subject) / "anat", subject)
     if series.kind not in _ENTITY:
-        contents |= _ignored(folder, f"*_{series.kind}.*")
+        contents |= ignored(folder, f"*_{series.kind}.*")
     return write_together(contents)
 
 
@@ -114,7 +114,7 @@ def write_images(series: Series, folder: str | Path, *, subject: str = "01") -> 
     InputError
         If the label is not one. Nothing is written then.
     """
-    _subject(subject)
+    subject_folder(subject)
     return write_together(_images(series, Path(folder), subject))
 
 
@@ -162,8 +162,8 @@ def write_maps(
         is written then.
     """
     folder, affine = Path(folder), maps.series.affine
-    contents = _data_set(folder, "derivative")
-    stem = f"{_subject(subject)}/anat/sub-{subject}"
+    contents = data_set(folder, "derivative")
+    stem = f"{subject_folder(subject)}/anat/sub-{subject}"
     common = _estimated(maps, sources)
     for name, array_of, facts in _arrays(maps):
         image = folder / f"{stem}_{name}.nii.gz"
@@ -184,7 +184,7 @@ def write_maps(
         from . import parametric
 
         contents |= parametric.files(maps, folder / "dicom")
-        contents |= _ignored(folder, "dicom")
+        contents |= ignored(folder, "dicom")
     return write_together(contents)
 
 
@@ -193,7 +193,7 @@ def write_labels(
 ) -> list[Path]:
     """Write a label map (x, y, z) as ``sub-01_desc-tubes_dseg.nii.gz``; see :func:`write_maps`."""
     folder = Path(folder)
-    contents = _data_set(folder, "derivative")
+    contents = data_set(folder, "derivative")
     return write_together(contents | _labels(labels, affine, folder, subject))
 
 
@@ -275,9 +275,9 @@ def _labels(labels: ArrayLike, affine: Affine, folder: Path, subject: str) -> di
     array = np.asarray(labels)
     if array.dtype.kind not in "bui":
         raise InputError(f"labels of {array.dtype}", expected="whole numbers")
-    image = folder / _subject(subject) / "anat" / f"sub-{subject}_desc-tubes_dseg.nii.gz"
+    image = folder / subject_folder(subject) / "anat" / f"sub-{subject}_desc-tubes_dseg.nii.gz"
     facts = {"Description": "number of the tube in each voxel, 0 outside", "Manual": False}
-    return _image(image, array.astype(np.int32), affine, facts)
+    return image_files(image, array.astype(np.int32), affine, facts)
 
 
 def _images(series: Series, folder: Path, subject: str) -> dict[Path, Content]:
@@ -287,16 +287,16 @@ def _images(series: Series, folder: Path, subject: str) -> dict[Path, Content]:
     entity = _ENTITY.get(series.kind)
     if entity is None:
         image = folder / f"sub-{subject}{part}_{series.kind}.nii.gz"
-        return _image(image, voxels, series.affine, _scanned(series, series.protocol))
+        return image_files(image, voxels, series.affine, _scanned(series, series.protocol))
     contents: dict[Path, Content] = {}
     for i in range(len(series.protocol)):
         image = folder / f"sub-{subject}_{entity}-{i + 1}{part}_{series.kind}.nii.gz"
         sidecar = _scanned(series, series.protocol.take([i]))
-        contents |= _image(image, voxels[..., i], series.affine, sidecar)
+        contents |= image_files(image, voxels[..., i], series.affine, sidecar)
     return contents
 
 
-def _image(
+def image_files(
     path: Path, array: NDArray[Any], affine: Affine, sidecar: dict[str, Any]
 ) -> dict[Path, Content]:
     """An image and its sidecar, ready to be written."""
@@ -364,7 +364,7 @@ def _stored(signal: NDArray[np.float32]) -> NDArray[Any]:
     return signal
 
 
-def _data_set(folder: Path, kind: str) -> dict[Path, Content]:
+def data_set(folder: Path, kind: str) -> dict[Path, Content]:
     """Its description, ready to be written; raises `InputError` if it is somebody else's."""
     path = folder / "dataset_description.json"
     description = {
@@ -395,14 +395,15 @@ def _is_ours(path: Path, kind: str) -> bool:
         return False
 
 
-def _ignored(folder: Path, pattern: str) -> dict[Path, Content]:
-    """A .bidsignore with one more pattern."""
+def ignored(folder: Path, *patterns: str) -> dict[Path, Content]:
+    """A .bidsignore with more patterns."""
     path = folder / ".bidsignore"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    return {path: "".join(f"{line}\n" for line in dict.fromkeys([*lines, pattern])).encode()}
+    return {path: "".join(f"{line}\n" for line in dict.fromkeys([*lines, *patterns])).encode()}
 
 
-def _subject(label: str) -> str:
+def subject_folder(label: str) -> str:
+    """Folder of a subject; raises `InputError` unless its label is letters and digits."""
     if not re.fullmatch("[0-9A-Za-z]+", label):
         raise InputError(f"{label!r}", field="subject", expected="letters and digits")
     return f"sub-{label}"

@@ -121,7 +121,7 @@ def fit_maps(
             )
     voxels = math.prod(series.grid) if mask is None else int(np.count_nonzero(mask))
     engine = engine_for(voxels, engine)
-    problem = _problem(
+    problem = problem_of(
         series, chosen, bounds, polarity, weights, noise_floor, clip, B1, engine=engine
     )
     filled = _Filled(problem, series)
@@ -258,7 +258,7 @@ class _Filled:
         )
 
 
-def _problem(
+def problem_of(
     series: Series,
     model: SignalModel,
     bounds: Bounds | None,
@@ -269,6 +269,7 @@ def _problem(
     B1: ArrayLike | None,
     engine: Engine | None = None,
 ) -> Problem:
+    """What is fitted to each curve of a series, clipping found where it is sought."""
     choices = checked_choices(
         len(series.protocol),
         checked_bounds(model, series.protocol, bounds),
@@ -357,22 +358,26 @@ def fit_tubes(
         If model, series and tubes do not fit together, or a choice is impossible.
     """
     chosen = model_for(series.kind) if model is None else as_model(model)
-    problem = _problem(series, chosen, bounds, polarity, weights, noise_floor, clip, B1)
-    choices = problem.choices
+    problem = problem_of(series, chosen, bounds, polarity, weights, noise_floor, clip, B1)
     here = tubes.on(series)
-    fits = []
-    for number in here.numbers:
-        inside = here.voxels(number)
-        voxels = series.signal[inside]
-        mean = voxels.mean(axis=0, dtype=np.float64)
-        if choices.clipped_at is not None:
-            # A mean hides its clipped voxels below the plateau.
-            mean = np.where(clipped_in_tube(voxels, choices), choices.clipped_at, mean)
-        of_tube = problem
-        if choices.B1 is not None:
-            usable = problem.usable(choices.B1[inside])
-            usable = usable[np.isfinite(usable)]
-            B1_of_tube = np.array([usable.mean() if usable.size else np.nan])
-            of_tube = Problem(chosen, series.protocol, replace(choices, B1=B1_of_tube))
-        fits.append(curve_of(of_tube, mean))
-    return tuple(fits)
+    return tuple(
+        curve_of(*mean_curve(problem, series, here.voxels(number))) for number in here.numbers
+    )
+
+
+def mean_curve(
+    problem: Problem, series: Series, inside: NDArray[np.bool_]
+) -> tuple[Problem, Array]:
+    """The mean signal (n,) of some voxels, and what is fitted to it: with the mean of their B1."""
+    choices = problem.choices
+    voxels = series.signal[inside]
+    mean = voxels.mean(axis=0, dtype=np.float64)
+    if choices.clipped_at is not None:
+        # A mean hides its clipped voxels below the plateau.
+        mean = np.where(clipped_in_tube(voxels, choices), choices.clipped_at, mean)
+    if choices.B1 is not None:
+        usable = problem.usable(choices.B1[inside])
+        usable = usable[np.isfinite(usable)]
+        B1 = np.array([usable.mean() if usable.size else np.nan])
+        problem = Problem(problem.model, series.protocol, replace(choices, B1=B1))
+    return problem, mean

@@ -1,4 +1,4 @@
-"""`MapImage`: a map of relaxation times or rates that somebody has already made."""
+"""`MapImage`: a map that is already made: of relaxation times or rates, or of what changed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine
 from .jupyter import Shown
-from .units import QUANTITIES, RATE_OF, TIME_OF
+from .units import CHANGE_OF, QUANTITIES, RATE_OF, TIME_OF
 
-#: What a map can show.
+#: What a map in a file can show.
 MAPPED = (*RATE_OF, *TIME_OF)
+#: What follows from two of them; unlike a time or a rate, it may be negative.
+FOLLOWS = (*CHANGE_OF.values(), "concentration")
 # Factor to s or 1/s of the units that files state, for a time and for a rate.
 _TIME_UNITS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3}
 _RATE_UNITS = {"1/s": 1.0, "s^-1": 1.0, "s-1": 1.0, "s⁻¹": 1.0, "Hz": 1.0, "1/ms": 1e3}
@@ -25,13 +27,14 @@ _LONGEST_s = {"T1": 60.0, "T2": 10.0, "T2star": 10.0}
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MapImage(Shown):
-    """A map of one relaxation time or rate, from whatever made it.
+    """A map of one relaxation time or rate, from whatever made it, or of what changed.
 
     Attributes
     ----------
-    quantity : {"T1", "T2", "T2star", "R1", "R2", "R2star"}
+    quantity : {"T1", "T2", "T2star", "R1", "R2", "R2star", "dR1", "dR2", "dR2star", \
+"concentration"}
     value : ndarray (x, y, z)
-        In s or 1/s; NaN where nothing was fitted.
+        In s, 1/s or mM; NaN where nothing was determined.
     affine : ndarray (4, 4)
         Voxel → mm, RAS.
     source : str
@@ -47,9 +50,10 @@ class MapImage(Shown):
     file: str = ""
 
     def __post_init__(self) -> None:
-        if self.quantity not in MAPPED:
+        known = (*MAPPED, *FOLLOWS)
+        if self.quantity not in known:
             raise InputError(
-                f"no map of {self.quantity!r}", field="quantity", expected=", ".join(MAPPED)
+                f"no map of {self.quantity!r}", field="quantity", expected=", ".join(known)
             )
         value = np.array(self.value, dtype=np.float64)
         if value.ndim != 3:
@@ -60,7 +64,7 @@ class MapImage(Shown):
 
     @property
     def unit(self) -> str:
-        """Of the values: ``"s"`` or ``"1/s"``."""
+        """Of the values: ``"s"``, ``"1/s"`` or ``"mM"``."""
         return QUANTITIES[self.quantity].bids_unit
 
     @classmethod
@@ -134,7 +138,10 @@ class MapImage(Shown):
     def __repr__(self) -> str:
         known = self.value[np.isfinite(self.value)]
         quantity = QUANTITIES[self.quantity]
-        facts = [f"MapImage: {quantity.symbol}", "×".join(str(n) for n in self.value.shape)]
+        facts = [
+            f"MapImage: {quantity.written or quantity.symbol}",
+            "×".join(str(n) for n in self.value.shape),
+        ]
         if known.size:
             median = float(np.median(known)) * quantity.people_factor
             facts.append(f"median {median:.4g} {quantity.people_unit}")

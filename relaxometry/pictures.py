@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLOUR_MAPS = {"T1": "lipari", "R1": "lipari", "T2": "navia", "R2": "navia"}
-_NOTHING = "#dcdcdc"  # where there is no value
+NOTHING = "#dcdcdc"  # where there is no value
 _PICTURE_HEIGHT = 2.4  # inches
 _OVERLAY_HEIGHTS = 2.4, 5.2  # inches; the more the smaller the tubes
 _NUMBER_SIZE = 6.5  # points
@@ -56,7 +56,7 @@ def tube_overlay(series: Series, tubes: Tubes) -> Figure:
     present = [tube for tube in drawn if tube is not None]
     least = min(tube.box[3] - tube.box[1] for tube in present)
     height = np.clip(2.8 * _NUMBER_SIZE / 72 * image.shape[0] / least, *_OVERLAY_HEIGHTS)
-    figure, ax = _picture(image.shape, series.affine, height=float(height))
+    figure, ax = picture_axes(image.shape, series.affine, height=float(height))
     low, high = np.percentile(image[np.isfinite(image)], [0.5, 99.5])
     ax.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto", interpolation="none")
     outline = borders(labels)
@@ -182,10 +182,10 @@ def parameter_map(maps: ParameterMaps, name: str, tubes: Tubes | None = None) ->
     z = fullest_slice(within)
     plane = maps[name].value[:, :, z] * quantity.people_factor
     values = shown(plane, maps.series.affine)
-    colours = getattr(cm, _COLOUR_MAPS.get(name, "batlow")).with_extremes(bad=_NOTHING)
+    colours = getattr(cm, _COLOUR_MAPS.get(name, "batlow")).with_extremes(bad=NOTHING)
     low, high = _limits(plane[within[:, :, z]])
     bar_width = 0.72
-    figure, ax = _picture(values.shape, maps.series.affine, beside=bar_width)
+    figure, ax = picture_axes(values.shape, maps.series.affine, beside=bar_width)
     drawn = ax.imshow(
         values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="none"
     )
@@ -213,7 +213,7 @@ def upright(affine: Affine) -> bool:
     return shown(np.empty((2, 3)), affine).shape == (3, 2)
 
 
-def _picture(
+def picture_axes(
     shape: tuple[int, ...], affine: Affine, beside: float = 0.0, height: float = _PICTURE_HEIGHT
 ) -> tuple[Figure, Axes]:
     """A figure filled by a picture (row, column) in true proportions, with room to its right."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 from .agreement import bland_altman
 from .barplots import agent_bars
 from .canvas import Look, Picture, as_pdf, as_png, as_svg, save
+from .changepictures import change_map
 from .contrastplots import contrast_bars
+from .courseplots import time_course
 from .curveplots import curve_panel
 from .lineplots import relaxivity_lines
 from .pictures import parameter_map, tube_overlay
@@ -25,6 +27,7 @@ __all__ = [
     "as_svg",
     "bland_altman",
     "concentration_plot",
+    "change_map",
     "contrast_bars",
     "contrast_images",
     "contrast_map",
@@ -33,5 +36,6 @@ __all__ = [
     "relaxivity_lines",
     "relaxivity_map",
     "save",
+    "time_course",
     "tube_overlay",
 ]

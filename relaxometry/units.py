@@ -33,6 +33,8 @@ class Quantity:
         Suffix of a BIDS map of it; empty where BIDS has none.
     bids_unit : str
         ``Units`` of that map's sidecar.
+    written : str
+        The symbol as people write it, where that is another.
     """
 
     symbol: str
@@ -43,6 +45,7 @@ class Quantity:
     people_factor: float = 1.0
     bids: str = ""
     bids_unit: str = ""
+    written: str = ""
 
     @property
     def column(self) -> str:
@@ -52,7 +55,8 @@ class Quantity:
     @property
     def label(self) -> str:
         """Axis label for people, e.g. ``T2 (ms)``."""
-        return f"{self.symbol} ({self.people_unit})" if self.people_unit else self.symbol
+        name = self.written or self.symbol
+        return f"{name} ({self.people_unit})" if self.people_unit else name
 
 
 def _time(symbol: str, name: str, bids: str = "") -> Quantity:
@@ -61,6 +65,11 @@ def _time(symbol: str, name: str, bids: str = "") -> Quantity:
 
 def _rate(symbol: str, name: str, bids: str = "") -> Quantity:
     return Quantity(symbol, name, "s⁻¹", "per_s", "s⁻¹", 1.0, bids, "1/s")
+
+
+def _change(symbol: str, name: str) -> Quantity:
+    label = f"Δ{symbol[1:]}"
+    return Quantity(symbol, name, "s⁻¹", "per_s", "s⁻¹", 1.0, "", "1/s", label)
 
 
 def _relaxivity(symbol: str, name: str) -> Quantity:
@@ -76,6 +85,9 @@ QUANTITIES: dict[str, Quantity] = {
         _rate("R1", "longitudinal relaxation rate", "R1map"),
         _rate("R2", "transverse relaxation rate", "R2map"),
         _rate("R2star", "effective transverse relaxation rate", "R2starmap"),
+        _change("dR1", "change of the longitudinal relaxation rate"),
+        _change("dR2", "change of the transverse relaxation rate"),
+        _change("dR2star", "change of the effective transverse relaxation rate"),
         _time("TE", "echo time"),
         _time("TI", "inversion time"),
         _time("TR", "repetition time"),
@@ -86,7 +98,7 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("a", "signal when recovered", "", "", "a.u.", 1.0, "", "arbitrary"),
         Quantity("b", "amplitude of the recovery", "", "", "a.u.", 1.0, "", "arbitrary"),
         Quantity("efficiency", "inversion efficiency", "", "", ""),
-        Quantity("concentration", "concentration", "mM", "mM", "mM"),
+        Quantity("concentration", "concentration", "mM", "mM", "mM", 1.0, "", "mM"),
         _relaxivity("r1", "longitudinal relaxivity"),
         _relaxivity("r2", "transverse relaxivity"),
     )
@@ -94,6 +106,8 @@ QUANTITIES: dict[str, Quantity] = {
 
 RATE_OF = {"T1": "R1", "T2": "R2", "T2star": "R2star"}
 TIME_OF = {rate: time for time, rate in RATE_OF.items()}
+#: Rate → its change by an injection.
+CHANGE_OF = {rate: f"d{rate}" for rate in TIME_OF}
 RELAXIVITY_OF = {"R1": "r1", "R2": "r2"}
 
 #: Acquisition times longer than this, in s, were written in milliseconds.
