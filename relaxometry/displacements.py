@@ -128,7 +128,7 @@ def displacement(
     of −½·ln(1 − ρ²), the mutual information of two Gaussians with correlation ρ, noise included.
     The error comes from the scatter between blocks of patches ("sandwich").
     """
-    first, second, grid = _pair(pre, post, affine)
+    first, second, grid = image_pair(pre, post, affine)
     sizes = np.array(voxel_size(grid))
     places = _places(first, second, mask, np.shape(pre))
     found = match(first, second, float(sizes[0] / sizes[1]))
@@ -177,8 +177,8 @@ def check_still(found: Displacement, limit_voxels: float = 0.5) -> tuple[str, ..
     return tuple(notes)
 
 
-def _pair(pre: ArrayLike, post: ArrayLike, affine: ArrayLike) -> tuple[Array, Array, Affine]:
-    """Both images as (x, y, z), and the affine."""
+def image_pair(pre: ArrayLike, post: ArrayLike, affine: ArrayLike) -> tuple[Array, Array, Affine]:
+    """Both images as (x, y, z), and the affine; refused if they are not on one grid."""
     images = []
     for name, given in (("pre", pre), ("post", post)):
         image = np.asarray(given)
