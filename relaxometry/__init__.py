@@ -86,7 +86,6 @@ _HOMES = {
     "Tissue": "weighted",
     "SignalOnlyChange": "signalonly",
     "SignalOnlyRegion": "signalonly",
-    "snr": "contrast",
     "time_course": "timecourse",
     "TimeCourse": "timecourse",
     "tube_table": "tubetable",

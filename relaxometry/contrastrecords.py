@@ -11,6 +11,8 @@ from .contrast import Contrast
 from .contrasttables import change_formula, formula_of
 from .records import Record, paired, plain, unknown
 
+_SAID = ("quantity", "group")  # of a course, in each of its rows already
+
 if TYPE_CHECKING:
     from .contraststudy import ContrastStudy
 
@@ -78,6 +80,30 @@ def animal_records(animals: pd.DataFrame) -> list[Record]:
             gone = ("pre_sd", "post_sd", "change_sd", "difference_ci95_low", "difference_ci95_high")
             flags += unknown(record, gone, "one animal")
         records.append(record | {"flags": flags})
+    return records
+
+
+def rate_records(study: ContrastStudy) -> list[Record]:
+    """Rows of ``rate_changes.csv``: a row per subject, time and region."""
+    records = []
+    for one in study.rates:
+        for row in one.rows:
+            record: Record = {key: plain(value) for key, value in row.items()}
+            region = f"{row['region']}: "
+            own = [note.removeprefix(region) for note in one.notes if note.startswith(region)]
+            keys = [key for key in record if key.startswith(("dR", "concentration"))]
+            flags = [] if own else unknown(record, keys, "not determined")
+            records.append(record | {"flags": own + flags})
+    return _alike(records)
+
+
+def course_records(study: ContrastStudy) -> list[Record]:
+    """Rows of ``time_courses.csv``: mean and SD over animals at each time, and the course's peak."""
+    records = []
+    for course in study.courses:
+        whole = {f"course_{key}": plain(v) for key, v in course.row().items() if key not in _SAID}
+        for row in course.rows():
+            records.append({key: plain(value) for key, value in row.items()} | whole)
     return records
 
 

@@ -16,17 +16,23 @@ from .agents import RelaxivityTable
 from .cohort import over_animals
 from .contrast import Contrast, measure_contrast
 from .contrastsettings import ContrastSettings, PairedTest
+from .displacements import check_still, displacement
 from .errors import GeometryError, InputError
 from .folder import read_image
 from .geometry import Affine, same_grid
 from .jupyter import Shown
+from .ratestudy import SubjectRates, rates_by_series, rates_by_signal
 from .regions import Regions, read_regions
+from .registration import register
+from .scaling import IntensityScale, intensity_scale
 from .studycourses import courses_of
 from .timecourse import TimeCourse
 from .units import elapsed_text
 
 Image = NDArray[np.float64]
 
+#: Up to here the regions drawn on one image hold for the other.
+STILL_VOXELS = 0.5
 # Headers write positions with 4 to 6 digits.
 _PLACE_TOLERANCE_MM = 0.01
 

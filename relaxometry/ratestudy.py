@@ -20,7 +20,8 @@ from .folder import read, read_image
 from .jupyter import Shown
 from .models import model_for
 from .quoted import quoted
-from .ratechange import RateChange, RegionChange, change_ratio, rate_change
+from .ratechange import RateChange, rate_change
+from .regionchange import RegionChange, change_ratio
 from .regions import Regions, read_regions
 from .series import Series
 from .signalonly import signal_only_dR2
