@@ -301,20 +301,22 @@ def report(
 
 @app.command()
 def contrast(
-    study: Annotated[Path, typer.Argument(help="study.toml with [[contrast]] entries.")],
+    study: Annotated[Path, typer.Argument(help="study.toml with [[contrast]] or [[uniformity]].")],
     output: opt.Output,
     force: opt.Force = False,
 ) -> None:
-    """SNR, CNR and their changes after an injection."""
+    """SNR, CNR and rates before and after an injection; uniformity."""
     from dataclasses import replace
 
     from .settings import read_settings
     from .study import analyse
 
     settings = read_settings(study)
-    if not settings.contrasts:
-        raise InputError("no [[contrast]] entry", path=study, expected="at least one")
-    _write_report(analyse(replace(settings, scans={}, tubes=None)), output, force)
+    if not (settings.contrasts or settings.uniformities):
+        raise InputError("nothing to do", path=study, expected="[[contrast]] or [[uniformity]]")
+    if not any(one.agent for one in settings.contrasts):  # whose relaxivity the scans would tell
+        settings = replace(settings, scans={}, tubes=None, reference=None)
+    _write_report(analyse(settings), output, force)
 
 
 @app.command()

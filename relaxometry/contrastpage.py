@@ -1,17 +1,41 @@
-"""The part of a page that shows contrast: its figures, and the rows of its tables as text."""
+"""The parts of a page that show contrast: its figures, and the rows of its tables as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from . import plots
-from .contrasttables import Row, animal_rows, contrast_details, tests_of
+from .contrasttables import WORDS, Row, animal_rows, contrast_details, tests_of
+from .numerals import interval, number
+from .uniformitystudy import Flood
+from .units import elapsed_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .contraststudy import ContrastStudy
+    from .ratestudy import SubjectRates
+    from .timecourse import TimeCourse
+
+_MAPS = 12  # maps of rates on a page; all of them are among the files
+# Key of a column, its head, its formula.
+_RATES = (
+    ("dR1", "per_s", "ΔR1 (s⁻¹)", "R1(post) − R1(pre)"),
+    ("dR2", "per_s", "ΔR2 (s⁻¹)", "R2(post) − R2(pre)"),
+    ("dR2star", "per_s", "ΔR2* (s⁻¹)", "R2*(post) − R2*(pre)"),
+    ("dR2_over_dR1", "", "ΔR2/ΔR1", "ΔR2/ΔR1"),
+    ("dR2_signal_only", "per_s", "ΔR2, signal only (s⁻¹)", "ln(S(pre)/S(post))/TE"),
+    ("concentration_by_r1", "mM", "c by r1 (mM)", "ΔR1/r1"),
+    ("concentration_by_r2", "mM", "c by r2 (mM)", "ΔR2/r2"),
+)
+_UNIFORMITY = (
+    ("Uniformity (%)", "100·(1 − (Smax − Smin)/(Smax + Smin)), filtered"),
+    ("NAAD (%)", "100·(1 − mean|S − mean(S)|/mean(S)), filtered"),
+    ("Ghosting (%)", "100·|(S of bands along y) − (S of bands along x)|/(2·mean(S))"),
+    ("Along", ""),
+)
 
 
 def contrast_figures(study: ContrastStudy) -> dict[str, Figure]:
@@ -21,6 +45,21 @@ def contrast_figures(study: ContrastStudy) -> dict[str, Figure]:
         figures["contrast"] = plots.contrast_bars(study.contrasts, study.animals)
     for i, one in enumerate(study.sightings, 1):
         figures[f"contrast_images_{i}"] = plots.contrast_images(one.images, one.regions, one.roles)
+    for name, _, subject, rate in _changes(study):
+        figures[name] = subject.changes[rate].plot()
+    if study.courses:
+        figures["time_courses"] = plots.time_course(study.courses)
+    return figures
+
+
+def flood_figures(floods: Sequence[Flood]) -> dict[str, Figure]:
+    """The image of each phantom with what was measured of it."""
+    figures = {}
+    for i, one in enumerate(floods, 1):
+        regions = {"uniformity": one.uniformity.region}
+        if one.ghosting is not None:
+            regions |= {"bands along x": one.ghosting.x_bands, "along y": one.ghosting.y_bands}
+        figures[f"uniformity_{i}"] = plots.flood_image(one.image, one.affine, regions)
     return figures
 
 
@@ -31,13 +70,111 @@ def contrast_section(study: ContrastStudy, figures: Mapping[str, bytes]) -> Row 
     captions = {
         f"contrast_images_{i}": one.name or "unnamed" for i, one in enumerate(study.sightings, 1)
     }
+    maps = {name: caption for name, caption, *_ in _changes(study) if name in figures}
+    present = [
+        (key, unit, head, formula)
+        for key, unit, head, formula in _RATES
+        if any(_key(key, unit) in row for one in study.rates for row in one.rows)
+    ]
     return {
         "details": contrast_details(study.contrasts),
         "animals": animal_rows(study.animals),
         "tests": tests_of(study.animals),
         "shown": [name for name in captions if name in figures],
+        "maps": list(maps),
+        "captions": captions | maps,
+        "rate_heads": [(head, formula) for _, _, head, formula in present],
+        "rates": [
+            {
+                "name": _subject(one),
+                "region": row["region"],
+                "cells": [_cell(row, key, unit) for key, unit, *_ in present],
+            }
+            for one in study.rates
+            for row in one.rows
+        ],
+        "rate_notes": list(dict.fromkeys(note for one in study.rates for note in one.notes)),
+        "courses": [_course(course) for course in study.courses],
+    }
+
+
+def uniformity_section(floods: Sequence[Flood], figures: Mapping[str, bytes]) -> Row | None:
+    """What the section of a page needs, or None where no phantom is named."""
+    if not floods:
+        return None
+    captions = {f"uniformity_{i}": one.name or "unnamed" for i, one in enumerate(floods, 1)}
+    return {
+        "shown": [name for name in captions if name in figures],
         "captions": captions,
-        "notes": [],
-        "rates": [],
-        "courses": [],
+        "heads": _UNIFORMITY,
+        "rows": [
+            {
+                "name": one.name or "unnamed",
+                "cells": _flood_cells(one),
+                "n_slices": len(one.uniformity.slices) or 1,
+                "notes": list(one.notes),
+            }
+            for one in floods
+        ],
+    }
+
+
+def _flood_cells(one: Flood) -> list[str]:
+    even, ghosts = one.uniformity, one.ghosting
+    cells = [f"{even.uniformity_percent:.1f}", f"{even.naad_percent:.1f}"]
+    if ghosts is None:
+        return [*cells, "–", "–"]
+    axis = "–" if ghosts.axis is None else "xy"[ghosts.axis]
+    return [*cells, number(ghosts.ghosting_percent, ghosts.stderr_percent), axis]
+
+
+def _changes(study: ContrastStudy) -> Iterator[tuple[str, str, SubjectRates, str]]:
+    """Name, caption, subject and rate of the maps that a page has room for."""
+    known = [(one, rate) for one in study.rates for rate in sorted(one.changes)]
+    for i, (one, rate) in enumerate(known[:_MAPS], 1):
+        yield f"d{rate}_map_{i}", f"Δ{rate} of {_subject(one)} (s⁻¹)", one, rate
+
+
+def _subject(one: SubjectRates) -> str:
+    at = "" if one.time_s is None else f", {elapsed_text(one.time_s)}"
+    return f"{one.name or 'unnamed'}{at}"
+
+
+def _key(key: str, unit: str) -> str:
+    return f"{key}_{unit}" if unit else key
+
+
+def _cell(row: Mapping[str, Any], key: str, unit: str) -> tuple[str, str]:
+    """A value ± its standard error, and its 95 % interval."""
+    value = row.get(_key(key, unit))
+    if value is None or math.isnan(value):
+        return "–", ""
+    error = row.get(_key(f"{key}_stderr", unit), math.nan)
+    low, high = (row.get(_key(f"{key}_ci95_{end}", unit), math.nan) for end in ("low", "high"))
+    if f"{key}_bounded" in row and not row[f"{key}_bounded"]:
+        return number(value, error), "unbounded"
+    known = low is not None and high is not None
+    return number(value, error), interval(low, high) if known else ""
+
+
+def _course(course: TimeCourse) -> Row:
+    row = course.row()
+    words = WORDS.get(course.quantity)
+    if words is None:
+        words = next(head for key, unit, head, _ in _RATES if _key(key, unit) == course.quantity)
+    time = "–"
+    if math.isfinite(row["time_to_peak_s"]):
+        time = elapsed_text(row["time_to_peak_s"])
+        if row["time_to_peak_sd_s"] > 0:
+            time += f" ± {elapsed_text(row['time_to_peak_sd_s'])}"
+    elif math.isfinite(row["time_to_peak_at_least_s"]):
+        time = f"{elapsed_text(row['time_to_peak_at_least_s'])} or later"
+    notes = [f"not reached in {row['n_peak_not_reached']}"] if row["n_peak_not_reached"] else []
+    return {
+        "group": course.group or "–",
+        "words": words,
+        "n": row["n_animals"],
+        "peak": number(row["peak"], row["peak_sd"]),
+        "time": time,
+        "notes": "; ".join(notes),
     }

@@ -14,6 +14,7 @@ from .records import Record, paired, plain, unknown
 _SAID = ("quantity", "group")  # of a course, in each of its rows already
 
 if TYPE_CHECKING:
+    from .uniformitystudy import Flood
     from .contraststudy import ContrastStudy
 
 
@@ -105,6 +106,20 @@ def course_records(study: ContrastStudy) -> list[Record]:
         for row in course.rows():
             records.append({key: plain(value) for key, value in row.items()} | whole)
     return records
+
+
+def flood_records(floods: Sequence[Flood], with_formulas: bool = False) -> list[Record]:
+    """Rows of ``uniformity.csv``, and the same with the formulas."""
+    records = []
+    for one in floods:
+        record: Record = {key: plain(value) for key, value in one.row().items()}
+        if with_formulas:
+            formulas = {"uniformity_percent": one.uniformity.formula}
+            if one.ghosting is not None:
+                formulas["ghosting_percent"] = one.ghosting.formula
+            record["formulas"] = formulas
+        records.append(record | {"flags": list(one.notes)})
+    return _alike(records)
 
 
 def _alike(records: Sequence[Record]) -> list[Record]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from . import __version__
-from .contrastpage import contrast_section
+from .contrastpage import contrast_section, uniformity_section
 from .methods import paragraphs, reference_sources
 from .pagetables import (
     Row,
@@ -84,7 +84,7 @@ def page(
         tube_columns=tube_columns(result),
         left_out=table is not None and bool(table.left_out),
         contrast=contrast_section(result.contrast, figures),
-        uniformity=None,
+        uniformity=uniformity_section(result.floods, figures),
         reference=list(reference_rows(result)),
         agreement=agreement_rows(result),
         caveats=() if result.reference is None else result.reference.caveats,

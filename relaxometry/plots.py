@@ -15,7 +15,7 @@ from .curveplots import curve_panel
 from .lineplots import relaxivity_lines
 from .pictures import parameter_map, tube_overlay
 from .planplots import concentration_plot, contrast_map
-from .regionpictures import contrast_images
+from .regionpictures import contrast_images, flood_image
 from .relaxivitymap import relaxivity_map
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "contrast_images",
     "contrast_map",
     "curve_panel",
+    "flood_image",
     "parameter_map",
     "relaxivity_lines",
     "relaxivity_map",

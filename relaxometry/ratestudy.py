@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .agents import RelaxivityTable
+from .concentrationmap import ConcentrationMap
 from .contrast import Contrast
 from .contrastsettings import ContrastSettings, RateSettings
 from .errors import InputError
@@ -45,6 +46,8 @@ class SubjectRates(Shown):
         One for each region, with units in the keys.
     changes : mapping of str to RateChange
         By rate, ``"R1"`` and ``"R2"``: the maps. Empty where the signal alone was used.
+    concentrations : mapping of str to ConcentrationMap
+        By rate, where its relaxivity is known.
     notes : tuple of str
     """
 
@@ -54,6 +57,7 @@ class SubjectRates(Shown):
     time_s: float | None
     rows: tuple[dict[str, Any], ...]
     changes: Mapping[str, RateChange]
+    concentrations: Mapping[str, ConcentrationMap]
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -91,18 +95,24 @@ def rates_by_series(
     agents = _relaxivities(settings, lines)
     for time in sorted(found, key=lambda t: -1.0 if t is None else t):
         changes = found[time]
+        concentrations = {
+            rate: change.concentration(agents[RELAXIVITY_OF[rate]])
+            for rate, change in changes.items()
+            if RELAXIVITY_OF.get(rate) in agents
+        }
         rows, notes = [], []
         for role in _ROLES:
             region = getattr(settings, role)
             if region is None:
                 continue
-            row, said = _row(changes, kept, region, agents)
+            row, said = _row(changes, concentrations, kept, region)
             rows.append(_whose(settings, time) | {"role": role} | row)
             notes += [f"{row['region']}: {note}" for note in said]
         notes += [note for change in changes.values() for note in change.notes]
         yield SubjectRates(
             *(settings.name, settings.animal, settings.group, time, tuple(rows)),
             changes=MappingProxyType(changes),
+            concentrations=MappingProxyType(concentrations),
             notes=tuple(dict.fromkeys(notes)),
         )
 
@@ -143,6 +153,7 @@ def rates_by_signal(
         yield SubjectRates(
             *(settings.name, settings.animal, settings.group, contrast.time_s, tuple(rows)),
             changes=MappingProxyType({}),
+            concentrations=MappingProxyType({}),
             notes=tuple(dict.fromkeys(notes)),
         )
 
@@ -229,9 +240,9 @@ def _relaxivities(
 
 def _row(
     changes: Mapping[str, RateChange],
+    concentrations: Mapping[str, ConcentrationMap],
     regions: Mapping[str, Regions],
     region: int | str,
-    agents: Mapping[str, Estimate],
 ) -> tuple[dict[str, Any], list[str]]:
     """Every change of one region, their ratio and the concentrations they tell."""
     found: dict[str, RegionChange] = {}
@@ -245,9 +256,8 @@ def _row(
         own = one.row()
         row = {"region": name} | row | {k: v for k, v in own.items() if k not in _OWN}
         row |= {f"{CHANGE_OF[rate]}_{key}": own[key] for key in _OWN[1:]}
-        r = agents.get(RELAXIVITY_OF.get(rate, ""))
-        if r is not None:
-            told = changes[rate].concentration(r).region(regions[rate].mask(region), name)
+        if rate in concentrations:
+            told = concentrations[rate].region(regions[rate].mask(region), name)
             by = f"concentration_by_{RELAXIVITY_OF[rate]}"
             row |= {
                 key.replace("concentration", by): value

@@ -13,7 +13,7 @@ from matplotlib.patches import PathPatch
 from numpy.typing import NDArray
 
 from .canvas import STYLE, Picture, short_name
-from .geometry import shown, voxel_size
+from .geometry import Affine, shown, voxel_size
 from .pictures import borders, fullest_slice, upright
 from .regions import Regions
 
@@ -83,3 +83,48 @@ def contrast_images(
 def _called(role: str, name: str) -> str:
     """The role of a region, and what the user calls it."""
     return role if name.isdigit() or name == role else f"{role} ({short_name((name, ''), 18)})"
+
+
+@rc_context(STYLE)
+def flood_image(
+    image: NDArray[Any], affine: Affine, regions: Mapping[str, NDArray[np.bool_]]
+) -> Figure:
+    """The middle slice of a uniform phantom with the outlines of what was measured.
+
+    Parameters
+    ----------
+    image : ndarray (x, y, z)
+    affine : ndarray (4, 4)
+    regions : mapping of str to ndarray of bool (x, y, z)
+        By what they are called.
+    """
+    names = list(regions)
+    masks = [mask if mask.ndim == 3 else mask[..., None] for mask in regions.values()]
+    z = fullest_slice(np.logical_or.reduce(masks))
+    plane = shown(image[..., z], affine)
+    dx, dy, _ = voxel_size(affine)
+    across, down = (dx, dy) if upright(affine) else (dy, dx)
+    aspect = float(np.clip(plane.shape[1] * across / (plane.shape[0] * down), 0.4, 2.5))
+    high, legend = 2.4, 0.24
+    figure = Picture(figsize=(max(high * aspect, 3.0), high + legend))
+    width, height = figure.get_size_inches()
+    ax = figure.add_axes((0, legend / height, high * aspect / width, high / height))
+    ax.set_axis_off()
+    # Ghosts are faint: the dark end is shown lighter than it is.
+    top = float(np.nanpercentile(plane, 99.5)) or 1.0
+    ax.imshow(
+        np.sqrt(np.clip(plane, 0, top) / top), cmap="gray", vmin=0, vmax=1, aspect="auto",
+        interpolation="none",
+    )  # fmt: skip
+    colours = [*_OF_ROLE.values()]
+    for mask, colour in zip(masks, colours, strict=False):
+        path = borders(shown(mask[..., z], affine).astype(np.int8))
+        for edge, line in (("#000000", 1.5), (colour, 0.8)):
+            ax.add_patch(PathPatch(path, fill=False, edgecolor=edge, linewidth=line))
+    ax.set_xlim(-0.5, plane.shape[1] - 0.5)
+    ax.set_ylim(plane.shape[0] - 0.5, -0.5)
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours[: len(names)]]
+    figure.legend(
+        handles, names, loc="lower left", ncols=len(names), borderaxespad=0.1, handlelength=1.2
+    )
+    return figure

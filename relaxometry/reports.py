@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from . import plots, results
 from .bids import write_maps
-from .contrastpage import contrast_figures
+from .changefiles import write_rate_change
+from .contrastpage import contrast_figures, flood_figures
 from .page import page
 from .pdfpage import pdf_page
 from .whole import whole_folder
@@ -121,7 +122,7 @@ def _figures(
             )
     if result.reference is not None:
         figures["reference"] = plots.bland_altman(result.reference)
-    return figures | contrast_figures(result.contrast)
+    return figures | contrast_figures(result.contrast) | flood_figures(result.floods)
 
 
 def relaxivity_figures(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from . import __version__
 from .columns import CONTEXT
-from .contrastrecords import contrast_document, contrast_tables
+from .contrastrecords import contrast_document, contrast_tables, flood_records
 from .geometry import voxel_size
 from .maps import ParameterMaps, Status
 from .records import Record, as_csv, as_json, paired, plain
@@ -42,6 +42,7 @@ def files(result: StudyResult) -> dict[str, bytes]:
         **{f"{name}.csv": rows for name, rows in relaxivity_tables(result.relaxivity).items()},
         "ranking.csv": ranking_records(result.ranking),
         **{f"{name}.csv": rows for name, rows in contrast_tables(result.contrast).items()},
+        "uniformity.csv": flood_records(result.floods),
         "reference.csv": [] if result.reference is None else reference_records(result.reference),
     }
     return found | {name: as_csv(records) for name, records in tables.items() if records}
@@ -60,6 +61,7 @@ def document(result: StudyResult) -> Record:
         **relaxivity_document(lines),
         "ranking": [paired(one) for one in ranking_records(result.ranking)],
         **contrast_document(result.contrast),
+        "uniformity": flood_records(result.floods, with_formulas=True),
         "reference": None if result.reference is None else _reference(result.reference),
         "warnings": list(result.warnings),
         "failures": list(result.failures),

@@ -47,6 +47,7 @@ from .settings import (
 from .stated import FIELD_TOLERANCE, facts_of
 from .tubes import Tubes, above_air
 from .tubetable import tube_table
+from .uniformitystudy import Flood, measure_floods
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class StudyResult(Shown):
         What a reader should know.
     failures : tuple of str
         Quality checks that failed: what was asked for and could not be determined.
+    floods : tuple of Flood
+        Uniformity and ghosting, where the study names images of a uniform phantom.
     reference : ReferenceComparison or None
         Measured times against reference values, where the study names some.
     literature : DataFrame or None
@@ -101,6 +104,7 @@ class StudyResult(Shown):
     inputs: tuple[InputFile, ...]
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
+    floods: tuple[Flood, ...] = ()
     reference: ReferenceComparison | None = None
     literature: pd.DataFrame | None = None
 
@@ -176,6 +180,7 @@ def analyse(
             for name, one in tubes.items()
         }
     contrast = measure_study(settings.contrasts, settings.test)
+    floods = measure_floods(settings.uniformities)
     maps, curves = {}, {}
     for name, one in series.items():
         model = _model(name, settings.scans[name], one)
@@ -215,6 +220,7 @@ def analyse(
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings, *contrast.notes),
         failures=failures,
+        floods=floods,
         reference=compared,
         literature=None if published is None else literature(published),
     )
@@ -398,6 +404,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
         files.append(settings.lines.literature)
     for one in settings.contrasts:
         files += one.files
+    for flood in settings.uniformities:
+        files += [flood.image] if flood.region is None else [flood.image, flood.region]
     folder = settings.path.parent
     return tuple(hashed(file, folder) for file in _files(files))
 

@@ -59,7 +59,7 @@ FLOORS = (
     "planplots plantext changepictures courseplots",
     "plots",
     "bids folder mapfiles",
-    "changefiles ratestudy",
+    "changefiles ratestudy uniformitystudy",
     "studycourses",
     "contraststudy animalstudy inspection relaxivityrecords planfiles",
     "study contrastrecords contrastpage",
