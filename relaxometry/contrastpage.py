@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import plots
 from .contrasttables import WORDS, Row, animal_rows, contrast_details, tests_of
+from .ghosting import FORMULA as GHOSTING_FORMULA
 from .numerals import interval, number
+from .uniformity import FORMULA
 from .uniformitystudy import Flood
 from .units import elapsed_text
 
@@ -31,9 +33,9 @@ _RATES = (
     ("concentration_by_r2", "mM", "c by r2 (mM)", "ΔR2/r2"),
 )
 _UNIFORMITY = (
-    ("Uniformity (%)", "100·(1 − (Smax − Smin)/(Smax + Smin)), filtered"),
+    ("Uniformity (%)", FORMULA),
     ("NAAD (%)", "100·(1 − mean|S − mean(S)|/mean(S)), filtered"),
-    ("Ghosting (%)", "100·|(S of bands along y) − (S of bands along x)|/(2·mean(S))"),
+    ("Ghosting (%)", GHOSTING_FORMULA),
     ("Along", ""),
 )
 

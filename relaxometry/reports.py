@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from .changefiles import write_rate_change
 from .contrastpage import contrast_figures, flood_figures
 from .page import page
 from .pdfpage import pdf_page
+from .units import elapsed_text
 from .whole import whole_folder
 
 if TYPE_CHECKING:
@@ -94,6 +97,27 @@ def _write(result: StudyResult, folder: Path, look: plots.Look | None, predictio
         write_maps(
             result.maps[quantity], folder / "derivatives" / "relaxometry", tubes_labels=labels
         )
+    _write_changes(result, folder / "derivatives" / "relaxometry")
+
+
+def _write_changes(result: StudyResult, folder: Path) -> None:
+    """Maps of ΔR and of concentrations, a BIDS subject for each animal and time."""
+    taken: set[str] = set()
+    for one in result.contrast.rates:
+        at = "" if one.time_s is None else elapsed_text(one.time_s)
+        label = "".join(c for c in f"{one.name}{at}" if c.isascii() and c.isalnum()) or "subject"
+        subject = next(n for n in _numbered(label) if n.lower() not in taken)
+        taken.add(subject.lower())
+        for rate, change in one.changes.items():
+            write_rate_change(
+                change, folder, subject=subject, concentration=one.concentrations.get(rate)
+            )
+
+
+def _numbered(label: str) -> Iterator[str]:
+    """The label, and the same with a number for those that are called alike."""
+    yield label
+    yield from (f"{label}x{i}" for i in count(2))
 
 
 def _figures(
