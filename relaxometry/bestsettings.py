@@ -197,7 +197,7 @@ def searched(
             expected=f"at most {_MOST_SEARCHES} searches together",
             hint="give all settings, and nothing is searched",
         )
-    found = []
+    found: list[Optimum] = []
     for held in combinations:
         tried = [_optimum(model, aim, fixed, allowed, held, one, share) for one in uptakes]
         known = [one for one in tried if one is not None]
@@ -207,13 +207,13 @@ def searched(
                 field="maximise",
                 expected="tissues that differ, or an agent that one of them takes up",
             )
-        best = max(known, key=lambda one: one.value)
+        top = max(known, key=lambda one: one.value)
         # A blank in a dilution series shows nothing anywhere: imaged like the best of the others.
         blank = replace(
-            best,
+            top,
             value=0.0,
             within={},
-            remarks=(f"no contrast at any setting: those of {max(best.uptake_mM):g} mM",),
+            remarks=(f"no contrast at any setting: those of {max(top.uptake_mM):g} mM",),
         )
         found += [
             replace(blank, uptake_mM=uptake) if one is None else one
