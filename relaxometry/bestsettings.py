@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,9 @@ class Optimum(Shown):
         The range of each setting that was searched in which, the others as they are, the value is
         at least `share` of the best.
     share : float
-    at_edge : tuple of str
-        Settings at the edge of what was allowed, in words: a wider range would give more.
+    remarks : tuple of str
+        Settings at the edge of what was allowed, where a wider range would give more; or that no
+        setting gives any contrast.
     uptake_mM : (float, float)
         In target and reference.
     """
@@ -87,7 +88,7 @@ class Optimum(Shown):
     value: float
     within: Mapping[str, tuple[float, float]]
     share: float
-    at_edge: tuple[str, ...]
+    remarks: tuple[str, ...]
     uptake_mM: tuple[float, float]
 
     @property
@@ -118,7 +119,7 @@ class Optimum(Shown):
                 low, high = (said(name, end).split(" ", 1)[1] for end in self.within[name])
                 told += f" ({low} to {high})"
             parts.append(told)
-        edge = f"; {'; '.join(self.at_edge)}" if self.at_edge else ""
+        edge = f"; {'; '.join(self.remarks)}" if self.remarks else ""
         return f"Best: {', '.join(parts)}: {self.value:.4g}{edge}"
 
 
@@ -196,11 +197,29 @@ def searched(
             expected=f"at most {_MOST_SEARCHES} searches together",
             hint="give all settings, and nothing is searched",
         )
-    return tuple(
-        _optimum(model, aim, fixed, allowed, held, uptake, share)
-        for held in combinations
-        for uptake in uptakes
-    )
+    found: list[Optimum] = []
+    for held in combinations:
+        tried = [_optimum(model, aim, fixed, allowed, held, one, share) for one in uptakes]
+        known = [one for one in tried if one is not None]
+        if not known:
+            raise InputError(
+                f"{AIMS[aim]}: 0 at all settings that are allowed",
+                field="maximise",
+                expected="tissues that differ, or an agent that one of them takes up",
+            )
+        top = max(known, key=lambda one: one.value)
+        # A blank in a dilution series shows nothing anywhere: imaged like the best of the others.
+        blank = replace(
+            top,
+            value=0.0,
+            within={},
+            remarks=(f"no contrast at any setting: those of {max(top.uptake_mM):g} mM",),
+        )
+        found += [
+            replace(blank, uptake_mM=uptake) if one is None else one
+            for one, uptake in zip(tried, uptakes, strict=True)
+        ]
+    return tuple(found)
 
 
 def _optimum(
@@ -211,18 +230,15 @@ def _optimum(
     held: Mapping[str, float],
     uptake: tuple[float, float],
     share: float,
-) -> Optimum:
+) -> Optimum | None:
+    """The optimum of one concentration; None where there is no contrast at all."""
     names = model.sequence.settings
     sides = [name for name in _ORDER if name in allowed.ranges]
     peak = highest(
         lambda place: model.aim(aim, fixed, allowed.from_box(place, held), uptake), len(sides)
     )
     if not peak.value > _NOTHING:
-        raise InputError(
-            f"{AIMS[aim]}: 0 at all settings that are allowed",
-            field="maximise",
-            expected="tissues that differ, or an agent that one of them takes up",
-        )
+        return None
     found = allowed.from_box(peak.place, held)
     at = {name: float(found[name]) for name in names}
     reach = {

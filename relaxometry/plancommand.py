@@ -21,7 +21,7 @@ def plan_verb(say: Callable[[str], None]) -> Callable[..., None]:
         output: opt.Output,
         force: opt.Force = False,
     ) -> None:
-        """Plan an image: SNR and CNR before and after, the best TE and TR.
+        """Plan an image: SNR, CNR and the best TE and TR.
 
         A simulated T1- or T2-weighted image. Keys and examples: docs/planning.md.
         """

@@ -147,7 +147,7 @@ def plan_record(plan: ContrastPlan) -> Record:
                 "within": {
                     QUANTITIES[name].column: list(ends) for name, ends in one.within.items()
                 },
-                "at_edge": list(one.at_edge),
+                "remarks": list(one.remarks),
             }
             for one in plan.optima
         ],

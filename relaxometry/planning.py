@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ContrastPlan(Shown):
     """What a weighted image would show before and after an agent.
 
@@ -52,7 +53,8 @@ class ContrastPlan(Shown):
     table : DataFrame
         A row for each setting that was given (or the best ones) and each concentration.
     optima : tuple of Optimum
-        One for each concentration.
+        One for each concentration; where some settings are given and others sought, for each of
+        those that are given too.
     notes : tuple of str
     """
 
@@ -61,9 +63,12 @@ class ContrastPlan(Shown):
     maximise: Aim
     fixed: Fixed
     bounds: Bounds
-    table: pd.DataFrame
     optima: tuple[Optimum, ...]
     notes: tuple[str, ...]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        return _table(self.model, self.bounds, self.optima, self.noise_method)
 
     @property
     def best(self) -> Optimum:
@@ -233,9 +238,8 @@ def plan_contrast(
         for t, r in zip(tissues[0].uptake_mM, tissues[1].uptake_mM, strict=True)
     ]
     optima = searched(model, maximise, fixed, allowed, uptakes, within)
-    table = _table(model, allowed, optima, noise_method)
     told = (*notes, *rates.notes)
-    return ContrastPlan(model, noise_method, maximise, fixed, allowed, table, optima, told)
+    return ContrastPlan(model, noise_method, maximise, fixed, allowed, optima, told)
 
 
 def _tissues(

@@ -56,13 +56,24 @@ def contrast_map(plan: ContrastPlan, look: Look | None = None) -> Figure:
     TE, TR = (_axis(plan, name) for name in ("TE", "TR"))
     at = {**{n: np.asarray(v) for n, v in best.settings.items()}, "TE": TE[:, None], "TR": TR}
     height = plan.model.aim(plan.maximise, plan.fixed, at, best.uptake_mM)
-    possible = TE[:, None] + best.settings.get("TI", 0.0) <= TR
-    height = np.where(possible, height, np.nan)
+    shortest = TE + best.settings.get("TI", 0.0)  # TR into which they fit
+    possible = shortest[:, None] <= TR
     with rc_context(look.style):
         wide = look.inches
         figure = Picture(figsize=(wide, min(0.86 * wide, 5.6)), layout="constrained")
         ax = figure.subplots()
-        _filled(ax, TE * 1e3, TR * 1e3, height.T, plan, look)
+        _filled(ax, TE * 1e3, TR * 1e3, (height.T, possible.T), plan, look)
+        if not possible.all():
+            ax.fill_between(
+                TE * 1e3,
+                TR[0] * 1e3,
+                shortest * 1e3,
+                facecolor="#f1f1f1",
+                edgecolor="#b5b5b5",
+                hatch="////",
+                linewidth=0,
+                zorder=3,
+            )
         ax.plot(
             best.TE * 1e3,
             best.TR * 1e3,
@@ -87,20 +98,38 @@ def _axis(plan: ContrastPlan, name: str) -> Array:
     return np.geomspace(min(low, given.min()), max(high, given.max()), _NODES)
 
 
-def _filled(ax: Axes, x: Array, y: Array, height: Array, plan: ContrastPlan, look: Look) -> None:
-    ax.set_facecolor("#f1f1f1")
-    top = float(np.nanmax(height))
-    levels = MaxNLocator(9).tick_values(0, top)
+def _filled(
+    ax: Axes,
+    x: Array,
+    y: Array,
+    drawn: tuple[Array, NDArray[np.bool_]],
+    plan: ContrastPlan,
+    look: Look,
+) -> None:
+    """The contrast (y, x) as colour and isolines; what is not possible is to be covered."""
+    height, possible = drawn
+    top = float(height[possible].max())
     # An image under lines: as areas it would be a megabyte, with seams between them.
     ax.pcolormesh(
-        x, y, height, vmin=0, vmax=top, cmap=_PAPER, shading="nearest", rasterized=True, zorder=1
+        x,
+        y,
+        height,
+        vmin=0,
+        vmax=top or 1.0,
+        cmap=_PAPER,
+        shading="nearest",
+        rasterized=True,
+        zorder=1,
     )
+    for side, ends in (("x", x), ("y", y)):
+        _logarithmic(ax, side, ends)
+    if top <= 0:
+        return
+    levels = MaxNLocator(9).tick_values(0, top)
     thin = 0.55 * look.lines
     lines = ax.contour(x, y, height, levels[1:], colors=INK, linewidths=thin, zorder=2)
     best = plan.best
-    for side, ends in (("x", x), ("y", y)):
-        _logarithmic(ax, side, ends)
-    places = _label_places(lines.allsegs, x, y, (best.TE * 1e3, best.TR * 1e3))
+    places = _label_places(lines.allsegs, x, y, possible, (best.TE * 1e3, best.TR * 1e3))
     if places:
         size = look.letters(0.85)
         ax.clabel(lines, fontsize=size, fmt="%g", inline_spacing=2 * look.lines, manual=places)
@@ -112,16 +141,16 @@ def _filled(ax: Axes, x: Array, y: Array, height: Array, plan: ContrastPlan, loo
             [best.share * best.value],
             colors=ALARM,
             linewidths=1.5 * look.lines,
-            zorder=4,
+            zorder=2.5,
         )
-    impossible = np.isnan(height).astype(float)
-    if impossible.any():
-        with rc_context({"hatch.color": "#b5b5b5"}):
-            ax.contourf(x, y, impossible, [0.5, 1.5], colors="none", hatches=["////"], zorder=1)
 
 
 def _label_places(
-    lines: list[list[Array]], x: Array, y: Array, best: tuple[float, float]
+    lines: list[list[Array]],
+    x: Array,
+    y: Array,
+    possible: NDArray[np.bool_],
+    best: tuple[float, float],
 ) -> list[tuple[float, float]]:
     """A place on each isoline for its number: off the edges, the optimum and the other numbers."""
 
@@ -139,6 +168,9 @@ def _label_places(
         points = max(drawn, key=lambda one: float(np.ptp(shares(one), axis=0).sum()))
         at = shares(points)
         room = np.minimum(np.minimum(at, 1 - at).min(axis=1) - _EDGE, 0.0)
+        column, row = np.rint(np.clip(at, 0, 1) * (_NODES - 1)).astype(int).T
+        lower = np.maximum(row - int(_EDGE * _NODES), 0)
+        room = np.where(possible[lower, column] | possible.all(), room, -1.0)
         apart = np.min([np.linalg.norm(at - one, axis=1) for one in taken], axis=0)
         score = np.minimum(apart, _APART) + 10 * room
         # Of the places that are equally free, the one in the middle of the line.
@@ -232,7 +264,7 @@ def concentration_plot(plan: ContrastPlan, look: Look | None = None) -> Figure:
         bottom.xaxis.set_major_locator(LogLocator(numticks=12))
         _points(top, bottom, plan, region, look)
         peak, least = found["peak_mM"], found["detectable_CNR_mM"]
-        for ax, at_c, text in ((top, peak, "T2 overtakes"), (bottom, least, "seen from")):
+        for ax, at_c, text in ((top, peak, "T2 overtakes from"), (bottom, least, "seen from")):
             if lowest <= at_c <= most:
                 _marked(ax, at_c, f"{text} {at_c:.2g} mM", look)
     return figure

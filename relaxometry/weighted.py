@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError
+from .jupyter import Shown
 from .units import LONGEST, QUANTITIES, seconds
 
 Array = NDArray[np.float64]
@@ -104,8 +105,8 @@ def sequence_named(name: Any) -> Sequence:
     return known
 
 
-@dataclass(frozen=True, slots=True)
-class Tissue:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Tissue(Shown):
     """A tissue, organ, tumour or medium before the agent, and how much of the agent it takes up.
 
     Attributes
@@ -162,6 +163,17 @@ class Tissue:
             raise InputError(
                 found, field="T2star", expected="at most " + ("2·T1" if self.T2 is None else "T2")
             )
+
+    def __repr__(self) -> str:
+        times = [
+            f"{symbol.replace('star', '*')} {1e3 * time:.4g} ms"
+            for symbol in SLOWEST
+            if (time := getattr(self, symbol)) is not None
+        ]
+        low, high = self.uptake_mM.min(), self.uptake_mM.max()
+        amount = f"{low:g} mM" if low == high else f"{low:g} to {high:g} mM"
+        name = f"Tissue {self.name}".strip()
+        return f"{name}: {', '.join(times)}, S0 {self.S0:g}, takes up {amount}"
 
     def rates(self, sequence: Sequence) -> tuple[float, float]:
         """R1 and the rate by which the echo decays, s⁻¹.

@@ -1,4 +1,4 @@
-"""Plans of weighted images, against hand arithmetic, closed forms, dense grids and simulated scans."""
+"""Plans of weighted images against hand arithmetic, closed forms, dense grids and simulations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import relaxometry as rx
 from relaxometry import simulate
 from relaxometry.cli import run
 from relaxometry.noise import rician_mean
+from relaxometry.planfiles import read_plan
 
 TUMOUR = {"T1": 1.3, "T2": 0.08, "T2star": 0.05, "uptake_mM": 0.2, "name": "tumour"}
 LIVER = {"T1": 0.8, "T2": 0.06, "T2star": 0.03, "S0": 0.9, "uptake_mM": 0.05, "name": "liver"}
@@ -106,8 +107,8 @@ def test_several_values_of_one_setting_and_the_best_of_the_other():
     plan = planned(TE=["10 ms", "60 ms"])
     assert plan.table["TE_s"].tolist() == [0.01, 0.06]
     for one in plan.optima:
-        assert one.TR == pytest.approx(planned(TE=one.TE).best.TR, rel=1e-6)
-    assert plan.optima[0].TR != pytest.approx(plan.optima[1].TR, rel=0.01)
+        assert one.settings["TR"] == pytest.approx(planned(TE=one.TE).best.TR, rel=1e-6)
+    assert plan.optima[0].settings["TR"] != pytest.approx(plan.optima[1].TR, rel=0.01)
 
 
 def test_flags_the_noise_floor_and_a_contrast_that_was_not_there():
@@ -160,33 +161,37 @@ def test_best_TE_of_two_tissues_that_differ_in_T2():
     a, b = 1 / 0.08, 1 / 0.03
     same = {"T1": 1.0, "T2": 0.08}
     plan = planned(r1=None, target=same, reference=same | {"T2": 0.03}, TR=3)
-    assert plan.best.TE == pytest.approx(math.log(b / a) / (b - a), rel=1e-6)
+    assert plan.best.settings["TE"] == pytest.approx(math.log(b / a) / (b - a), rel=1e-6)
     near = planned(target=same, reference=same | {"T2": 0.0799}, TR=3)
-    assert near.best.TE == pytest.approx(0.08, rel=1e-3)  # the limit of a small difference
+    assert near.best.settings["TE"] == pytest.approx(
+        0.08, rel=1e-3
+    )  # the limit of a small difference
 
 
 def test_best_TR_of_two_tissues_that_differ_in_T1():
     a, b = 1 / 1.4, 1 / 0.6
     same = {"T1": 1.4, "T2": 0.08}
     plan = planned(target=same, reference=same | {"T1": 0.6}, TE=0.01)
-    assert plan.best.TR == pytest.approx(math.log(b / a) / (b - a), rel=1e-6)
+    assert plan.best.settings["TR"] == pytest.approx(math.log(b / a) / (b - a), rel=1e-6)
 
 
 def test_ernst_angle():
     plan = planned(sequence="GRE", maximise="SNR", TE=0.002, TR=0.05, target=TUMOUR)
     R = 1 / 1.3 + 4.5 * 0.2
-    assert plan.best.FA == pytest.approx(math.degrees(math.acos(math.exp(-0.05 * R))), rel=1e-6)
+    assert plan.best.settings["FA"] == pytest.approx(
+        math.degrees(math.acos(math.exp(-0.05 * R))), rel=1e-6
+    )
 
 
 def test_best_TR_of_one_tissue_at_fixed_scan_time():
     x = brentq(lambda x: math.exp(x) - 1 - 2 * x, 0.5, 3)  # TR/T1: 1.2564
     plan = planned(target={"T1": 0.9, "T2": 0.1}, maximise="SNR", fixed="time", TE=0.01)
-    assert plan.best.TR == pytest.approx(0.9 * x, rel=1e-6)
+    assert plan.best.settings["TR"] == pytest.approx(0.9 * x, rel=1e-6)
     value = by_hand("SE", {"T1": 0.9, "T2": 0.1}, 0, 0.01, 0.9 * x) / 0.01 / math.sqrt(0.9 * x)
     assert plan.best.value == pytest.approx(value)
     longest = planned(target={"T1": 0.9, "T2": 0.1}, maximise="SNR", TE=0.01).best
-    assert longest.TR == pytest.approx(10)
-    assert longest.at_edge == ("TR at the most allowed (10000 ms)",)
+    assert longest.settings["TR"] == pytest.approx(10)
+    assert longest.remarks == ("TR at the most allowed (10000 ms)",)
 
 
 def test_inversion_that_nulls_the_reference():
@@ -199,7 +204,7 @@ def test_inversion_that_nulls_the_reference():
         reference={"T1": 1.2, "T2": 0.1},
     )
     null = 1.2 * math.log(2 / (1 + math.exp(-3 / 1.2)))
-    assert plan.best.TI == pytest.approx(null, rel=1e-6)
+    assert plan.best.settings["TI"] == pytest.approx(null, rel=1e-6)
 
 
 @pytest.mark.parametrize("aim", ["CNR", "dCNR", "dS", "SNR"])
@@ -232,7 +237,7 @@ def test_the_range_that_is_nearly_as_good():
     assert best.within["TE"][0] == best.TE == 0.005
     high = contrast_by_hand("SE", "dS", best.within["TE"][1], best.TR)
     assert high == pytest.approx(0.9 * best.value, rel=1e-6)
-    assert best.at_edge == ("TE at the least allowed (5 ms)",)
+    assert best.remarks == ("TE at the least allowed (5 ms)",)
 
 
 def test_change_of_contrast_is_not_sought_where_there_was_none():
@@ -244,6 +249,17 @@ def test_change_of_contrast_is_not_sought_where_there_was_none():
         r2=60.0, target=target, reference=reference, TE=plan.best.TE, TR=np.geomspace(0.1, 10, 400)
     ).table
     assert there["CNR_change"].abs().max() <= plan.best.value * (1 + 1e-12)
+
+
+def test_a_blank_in_a_dilution_series_is_imaged_like_the_best():
+    plan = planned(target=TUMOUR | {"uptake_mM": [0.0, 0.1, 0.4]}, reference=None)
+    blank, some, most = plan.optima
+    assert blank.settings == most.settings == plan.best.settings
+    assert some.settings != most.settings
+    assert (blank.value, blank.within) == (0.0, {})
+    assert blank.remarks == ("no contrast at any setting: those of 0.4 mM",)
+    assert plan.table["CNR_post"][0] == 0
+    assert plan.table["TR_s"][0] == most.TR
 
 
 # Concentration
@@ -394,7 +410,7 @@ def test_published_relaxivities():
         planned(r1=None, r2=None, agent="ionas", field_T=3.0)
     with pytest.raises(rx.InputError, match="not among the published"):
         planned(r1=None, r2=None, agent="unobtainium")
-    with pytest.raises(rx.InputError, match="0 published values of Feridex .*at 3 T"):
+    with pytest.raises(rx.InputError, match=r"0 published values of Feridex .*at 3 T"):
         planned(r1=None, r2=None, agent="Feridex", field_T=3.0)  # its field is not stated
     assert planned(r1=None, r2=None, agent="Feridex").model.agent.r1.value == 24
 
@@ -523,6 +539,7 @@ def test_repr_and_report_say_what_a_person_asks_first():
 def test_a_tissue_is_kept_in_seconds():
     liver = rx.Tissue(T1="800 ms", T2="60 ms", uptake_mM=[0.1, 0.2])
     assert (liver.T1, liver.T2) == (0.8, 0.06)
+    assert repr(liver) == "Tissue: T1 800 ms, T2 60 ms, S0 1, takes up 0.1 to 0.2 mM"
     assert planned(reference=LIVER, target=liver).optima[1].uptake_mM == (0.2, 0.05)
 
 
@@ -629,10 +646,14 @@ def test_a_plan_file_that_is_not_there(tmp_path, capsys):
 DOCUMENT = Path(__file__).parent.parent / "docs" / "planning.md"
 
 
-def test_the_documented_examples_say_what_they_say():
+def test_the_documented_examples_say_what_they_say(tmp_path):
     text = DOCUMENT.read_text(encoding="utf-8").replace("```", "")
     test = doctest.DocTestParser().get_doctest(text, {}, "planning.md", None, 0)
     said: list[str] = []
     failed = doctest.DocTestRunner(verbose=False).run(test, out=said.append).failed
     assert len(test.examples) > 5
     assert failed == 0, "".join(said)
+    # The plan file beside it is the same plan.
+    file = tmp_path / "PLAN.toml"
+    file.write_text(re.search(r"```toml\n(.*?)```", DOCUMENT.read_text("utf-8"), re.S)[1], "utf-8")
+    assert repr(read_plan(file).best) in text
