@@ -21,8 +21,8 @@ FLOORS = (
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
     "flags diagnosis straight linemethod",
     "carry silhouette robust concentration cells csvtable background aircheck objectnoise",
-    "walls columns tomltable noiselevel uniformity",
-    "amounts ghosting",
+    "walls columns tomltable noiselevel imageuniformity",
+    "amounts ghosts",
     "estimate sheet settings rims elsewhere",
     "circles numerals",
     "stack",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .background import find_object
 from .errors import GeometryError, InputError
 from .jupyter import Shown
-from .uniformity import measurement_region
+from .imageuniformity import measurement_region
 from .voxelcorrelation import as_volume, correlation
 
 Array = NDArray[np.float64]
