@@ -192,6 +192,8 @@ if TYPE_CHECKING:
     from .ghosts import Ghosting as Ghosting
     from .ghosts import ghosting as ghosting
     from .imagej import tubes_from_rois as tubes_from_rois
+    from .imageuniformity import Uniformity as Uniformity
+    from .imageuniformity import uniformity as uniformity
     from .inspection import inspect as inspect
     from .mapfiles import read_map as read_map
     from .mapimage import MapImage as MapImage
@@ -232,8 +234,6 @@ if TYPE_CHECKING:
         tubes_from_labels as tubes_from_labels,
     )
     from .tubetable import tube_table as tube_table
-    from .imageuniformity import Uniformity as Uniformity
-    from .imageuniformity import uniformity as uniformity
 
 
 def __getattr__(name: str) -> Any:

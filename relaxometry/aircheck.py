@@ -30,7 +30,7 @@ _SURE = 4.5
 _TOLD, _REFUSED = 0.025, 0.06
 # For σ by the SD: air so far from that of the coils stated is filtered for all one knows, or σ off.
 _OTHER_COILS, _OTHER_SIGMA = 0.2, 0.03
-_COARSE = 0.65  # grey levels: with an SD below it, σ cannot be told from the rounding
+_COARSE = 0.6  # grey levels: with an SD below it, σ cannot be told from the rounding
 _MOST_COILS = 150.0  # mean/SD beyond that of so many is signal
 _CHANCE = 1e-6  # of ghosts or a trend being chance
 _SHADE_TOLD, _SHADE_REFUSED = 0.1, 0.3  # SD between parts of the patch over SD of its voxels

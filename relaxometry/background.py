@@ -153,7 +153,7 @@ def find_air(
         if level is not None:
             air[..., z] = _of_slice(level, levels, tried, phase_axis, at_least)
     lowest = min((one.level for one in levels if one is not None), default=0.0)
-    for z in np.flatnonzero(air.any(axis=(0, 1))):
+    for z in np.flatnonzero(air.any(axis=(0, 1))).tolist():
         found = volume[..., z][air[..., z]]
         # Where an object fills a slice, its darkest part is the lowest level.
         if found.mean() > _SIGNAL * found.std() or found.mean() > 2 * lowest:
@@ -218,7 +218,7 @@ def _why_none(levels: list[Level | None], shape: tuple[int, ...]) -> str:
     lost = 1 - usable / np.prod(shape)
     if lost > 0.2:
         return f"{100 * lost:.0f} % of the image is of one value: the scanner set the background"
-    return "no corner free of the object and its ghosts: they fill the image, or what is dark is signal"
+    return "no corner free of the object and its ghosts, which fill the image"
 
 
 def find_object(image: NDArray[Any]) -> Mask:
