@@ -25,7 +25,7 @@ INSTEAD = (
 #: Fewer voxels tell nothing about the distribution: only constant patches are refused.
 JUDGED = 20
 #: Standard errors beyond which chance is out of the question, …
-_SURE = 4.5
+_SURE = 3.5
 #: … and how far mean/SD must be off, besides, to be told or to be refused.
 _TOLD, _REFUSED = 0.025, 0.06
 # For σ by the SD: air so far from that of the coils stated is filtered for all one knows, or σ off.

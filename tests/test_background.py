@@ -35,7 +35,7 @@ def objects(n: int) -> dict[str, np.ndarray]:
 
 def battery() -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     rng = np.random.default_rng(11)
-    for n in (96, 160):
+    for n in (96, 128):
         for name, shape in objects(n).items():
             for ghost in (0.01, 0.03, 0.1):
                 for axis in (0, 1):
