@@ -39,8 +39,8 @@ _HOMES = {
     "fit_maps": "fit",
     "fit_tubes": "fit",
     "GeometryError": "errors",
-    "Ghosting": "ghosting",
-    "ghosting": "ghosting",
+    "Ghosting": "ghosts",
+    "ghosting": "ghosts",
     "InputError": "errors",
     "inspect": "inspection",
     "measure_contrast": "contrast",
@@ -93,8 +93,8 @@ _HOMES = {
     "tubes_from_circles": "tubes",
     "tubes_from_labels": "tubes",
     "tubes_from_rois": "imagej",
-    "Uniformity": "uniformity",
-    "uniformity": "uniformity",
+    "Uniformity": "imageuniformity",
+    "uniformity": "imageuniformity",
     "write_maps": "bids",
     "write_parametric_maps": "parametric",
     "write_rate_change": "changefiles",
@@ -245,9 +245,11 @@ if TYPE_CHECKING:
     )
     from .folder import read as read
     from .folder import read_all as read_all
-    from .ghosting import Ghosting as Ghosting
-    from .ghosting import ghosting as ghosting
+    from .ghosts import Ghosting as Ghosting
+    from .ghosts import ghosting as ghosting
     from .imagej import tubes_from_rois as tubes_from_rois
+    from .imageuniformity import Uniformity as Uniformity
+    from .imageuniformity import uniformity as uniformity
     from .inspection import inspect as inspect
     from .mapfiles import read_map as read_map
     from .mapimage import MapImage as MapImage
@@ -306,8 +308,6 @@ if TYPE_CHECKING:
         tubes_from_labels as tubes_from_labels,
     )
     from .tubetable import tube_table as tube_table
-    from .uniformity import Uniformity as Uniformity
-    from .uniformity import uniformity as uniformity
     from .weighted import Tissue as Tissue
 
 

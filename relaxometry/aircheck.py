@@ -25,12 +25,12 @@ INSTEAD = (
 #: Fewer voxels tell nothing about the distribution: only constant patches are refused.
 JUDGED = 20
 #: Standard errors beyond which chance is out of the question, …
-_SURE = 4.5
+_SURE = 3.5
 #: … and how far mean/SD must be off, besides, to be told or to be refused.
 _TOLD, _REFUSED = 0.025, 0.06
 # For σ by the SD: air so far from that of the coils stated is filtered for all one knows, or σ off.
 _OTHER_COILS, _OTHER_SIGMA = 0.2, 0.03
-_COARSE = 0.5  # grey levels: with an SD below it, σ cannot be told from the rounding
+_COARSE = 0.6  # grey levels: with an SD below it, σ cannot be told from the rounding
 _MOST_COILS = 150.0  # mean/SD beyond that of so many is signal
 _CHANCE = 1e-6  # of ghosts or a trend being chance
 _SHADE_TOLD, _SHADE_REFUSED = 0.1, 0.3  # SD between parts of the patch over SD of its voxels
@@ -118,7 +118,7 @@ def check_air(
     # Ghosts first: they change mean/SD too, and are the better reason.
     if air is not None:
         notes += _even(everything, air, near)
-    notes += _spikes(found, step, tested)
+    notes += _spikes(found, step, min(fitted, tested))
     notes += _number_of_coils(ratio, fitted, coils, near, n, statistic)
     notes += _shape(found, mean, fitted, step, near)
     if step and sd < 2 * step:
@@ -201,14 +201,15 @@ def _even(image: Array, air: Mask, near: Correlation) -> list[str]:
     return [f"air is not even: {found} (ghosts, signal or shading)"]
 
 
-def _spikes(found: Array, step: float, coils: int) -> list[str]:
-    # Against its middle, Rayleigh noise has the longest tail of all: right for any number of coils.
+def _spikes(found: Array, step: float, coils: float) -> list[str]:
+    # Against its middle, noise of fewer coils has a longer tail: the fewest that are possible.
     # The median of n voxels is known to 1/√n or so, and no better than a grey level.
     middle = (float(np.median(found)) + step) * (1 + 2.5 / math.sqrt(found.size))
     sigma2 = middle**2 / (2 * float(gammaincinv(coils, 0.5)))
     at_least = np.maximum(found - step / 2, 0)
     bright = found.size * gammaincc(coils, at_least**2 / (2 * sigma2)) < 1e-4
-    if not bright.any():
+    # One in a hundred is no spike but another distribution, which is judged below.
+    if not 0 < bright.mean() < 0.01:
         return []
     change = found.std() / found[~bright].std() - 1
     what = f"{int(bright.sum())} voxels are brighter than noise can be"
@@ -248,9 +249,8 @@ def _number_of_coils(
 def _off(ratio: float, coils: int, near: Correlation, n: int) -> float:
     """Relative difference of mean/SD from that of so many coils; 0 where chance explains it."""
     expected, skewness, kurtosis = air_shape(coils)
-    variance = near.by_neighbours + near.per_sd * expected * (
-        expected * (kurtosis + 2) / 4 - skewness
-    )
+    of_sd = expected * (expected * (kurtosis + 2) / 4 - skewness)
+    variance = near.by_neighbours + min(near.per_sd, near.by_neighbours) * of_sd
     chance = abs(ratio - expected) < _SURE * math.sqrt(variance / n)
     return 0.0 if chance else ratio / expected - 1
 

@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 
 #: Fewest voxels of air in a slice for its noise to count: σ to about 7 %.
 AT_LEAST = 100
+_SIGNAL = 24.5  # mean/SD of air of 150 coils: more is signal
 _SMOOTHED = 5  # voxels, edge of the square over which signal is sought in noise
 _SURE = 6.0  # times the scatter of such a square's mean: above, it holds signal
 # Of the brightest signal: what is weaker casts no bands. Tried in this order, until air is left:
@@ -57,12 +58,13 @@ class Level:
         return float(np.percentile(self.smooth[self.usable], 99))
 
     @staticmethod
-    def of(plane: Array) -> Level | None:
-        """None where no voxel is usable: all of one value."""
+    def of(plane: Array, set_too: bool = False) -> Level | None:
+        """None where no voxel is usable: all of one value, unless patches `set` by a scanner do."""
         finite = np.isfinite(plane)
         filled = np.where(finite, plane, 0.0)
         size = _SMOOTHED
         flat = ndimage.maximum_filter(filled, size) == ndimage.minimum_filter(filled, size)
+        flat &= not set_too
         spoilt = ndimage.binary_dilation(flat, np.ones((size, size), bool)) | ~finite
         usable = ~ndimage.binary_dilation(spoilt, np.ones((3, 3), bool), iterations=2)
         if not usable.any():
@@ -149,11 +151,13 @@ def find_air(
     air = np.zeros(volume.shape, bool)
     for z, level in enumerate(levels):
         if level is not None:
-            for margins in tried:
-                found = _of_slice(level, levels, *margins, phase_axis, at_least)
-                air[..., z] = found
-                if found.any():
-                    break
+            air[..., z] = _of_slice(level, levels, tried, phase_axis, at_least)
+    lowest = min((one.level for one in levels if one is not None), default=0.0)
+    for z in np.flatnonzero(air.any(axis=(0, 1))).tolist():
+        found = volume[..., z][air[..., z]]
+        # Where an object fills a slice, its darkest part is the lowest level.
+        if found.mean() > _SIGNAL * found.std() or found.mean() > 2 * lowest:
+            air[..., z] = False
     if not air.any():
         raise InputError(_why_none(levels, volume.shape), field="air", hint=NO_AIR)
     return air.reshape(values.shape)
@@ -162,38 +166,42 @@ def find_air(
 def _of_slice(
     level: Level,
     levels: list[Level | None],
-    away: int,
-    edge: int,
+    tried: list[tuple[int, int]],
     phase_axis: int | None,
     at_least: int,
 ) -> Mask:
     signal = level.smooth > level.threshold
     # Weaker noise than elsewhere is no air either: a filter or a mask was at work.
     strange = signal | (level.smooth < level.level - _SURE * level.scatter)
-    clear = level.usable & ~_grown(strange, away)
-    clear[:edge], clear[-edge or len(clear) :] = False, False
-    clear[:, :edge], clear[:, -edge or clear.shape[1] :] = False, False
     every = [one for one in levels if one is not None]
-    for share in _CASTS:
-        for casting in (every, [level]):
-            casts = np.any([_casts(one, share) for one in casting], axis=0)
-            air: Mask = clear & ~_bands(casts, away, phase_axis)
-            air = ndimage.binary_opening(air, np.ones((3, 3), bool))
-            if air.sum() >= at_least:
-                return air
-    return np.zeros_like(clear)
+    for casting in (every, [level]):
+        for away, edge in tried:
+            clear = level.usable & ~_grown(strange, away)
+            clear[:edge], clear[len(clear) - edge :] = False, False
+            clear[:, :edge], clear[:, clear.shape[1] - edge :] = False, False
+            for share in _CASTS:
+                casts = np.any([_casts(one, share) for one in casting], axis=0)
+                air: Mask = clear & ~_bands(casts, away, phase_axis)
+                air = ndimage.binary_opening(air, np.ones((3, 3), bool))
+                if air.sum() >= at_least:
+                    return air
+    return np.zeros_like(strange)
 
 
 def _casts(level: Level, share: float) -> Mask:
     above = level.level + share * (level.brightest - level.level)
-    found: Mask = level.smooth > max(level.threshold, above)
-    return found & level.usable
+    found: Mask = (level.smooth > max(level.threshold, above)) & level.usable
+    # Squares that reach over the edge of the image hold fewer voxels, and more chance.
+    reach = _SMOOTHED // 2
+    inner = np.zeros_like(found)
+    inner[reach:-reach, reach:-reach] = found[reach:-reach, reach:-reach]
+    return inner
 
 
 def _bands(casts: Mask, away: int, phase_axis: int | None) -> Mask:
     """Every voxel beside signal: along x, along y or, with the phase axis known, along that."""
-    beside_y = _grown(casts.any(axis=1, keepdims=True), away)
-    beside_x = _grown(casts.any(axis=0, keepdims=True), away)
+    beside_y = _grown(np.asarray(casts.any(axis=1, keepdims=True)), away)
+    beside_x = _grown(np.asarray(casts.any(axis=0, keepdims=True)), away)
     in_columns, in_rows = (np.broadcast_to(band, casts.shape) for band in (beside_y, beside_x))
     if phase_axis is None:
         return in_columns | in_rows
@@ -210,7 +218,7 @@ def _why_none(levels: list[Level | None], shape: tuple[int, ...]) -> str:
     lost = 1 - usable / np.prod(shape)
     if lost > 0.2:
         return f"{100 * lost:.0f} % of the image is of one value: the scanner set the background"
-    return "no corner free of the object and its ghosts: they fill the image"
+    return "no corner free of the object and its ghosts, which fill the image"
 
 
 def find_object(image: NDArray[Any]) -> Mask:
@@ -246,15 +254,17 @@ def find_object(image: NDArray[Any]) -> Mask:
 
 def _object_of(plane: Array) -> Mask:
     filled = np.where(np.isfinite(plane), plane, 0.0)
-    level = Level.of(filled)
+    level = Level.of(filled, set_too=True)
     nothing = np.zeros(plane.shape, bool)
     if level is None:
         return nothing
     smooth = ndimage.uniform_filter(filled, 3)
     nearby = ndimage.maximum_filter(smooth, 2 * max(4, round(0.03 * max(plane.shape))) + 1)
+    signal = level.smooth[level.smooth > level.threshold]
+    brightest = float(np.percentile(signal, 95)) if signal.size else level.level
     # Where the lowest level of a slice is as bright as the rest, the object fills it or is missing.
-    dark = level.level if level.level < 0.5 * level.brightest else 0.0
-    floor = max(level.threshold if dark else 0.0, dark + 0.1 * (level.brightest - dark))
+    dark = level.level if level.level < 0.5 * brightest else 0.0
+    floor = max(level.threshold if dark else 0.0, dark + 0.1 * (brightest - dark))
     inside = (smooth - dark > 0.5 * (nearby - dark)) & (smooth > floor)
     labels, count = ndimage.label(ndimage.binary_opening(inside, np.ones((3, 3), bool)))
     if not count:

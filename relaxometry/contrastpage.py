@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import plots
 from .contrasttables import WORDS, Row, animal_rows, contrast_details, tests_of
-from .ghosting import FORMULA as GHOSTING_FORMULA
+from .ghosts import FORMULA as GHOSTING_FORMULA
+from .imageuniformity import FORMULA
 from .numerals import interval, number
-from .uniformity import FORMULA
 from .uniformitystudy import Flood
 from .units import elapsed_text
 

@@ -14,8 +14,8 @@ from .records import Record, paired, plain, unknown
 _SAID = ("quantity", "group")  # of a course, in each of its rows already
 
 if TYPE_CHECKING:
-    from .uniformitystudy import Flood
     from .contraststudy import ContrastStudy
+    from .uniformitystudy import Flood
 
 
 def contrast_tables(study: ContrastStudy) -> dict[str, list[Record]]:

@@ -13,10 +13,10 @@ from .contrastsettings import UniformitySettings
 from .errors import GeometryError, InputError
 from .folder import read_image
 from .geometry import Affine, same_grid
-from .ghosting import Ghosting, ghosting
+from .ghosts import Ghosting, ghosting
+from .imageuniformity import Uniformity, uniformity
 from .jupyter import Shown
 from .nifti import read_labels
-from .uniformity import Uniformity, uniformity
 
 _PLACE_TOLERANCE_MM = 0.01
 

@@ -35,8 +35,8 @@ class Correlation:
     lag1 : tuple of float
         Between neighbours along x and along y; NaN where too few voxels lie side by side.
     per_mean, per_sd : float
-        Voxels per independent voxel, for the error of a mean (Σρ over lags) and of an SD (Σρ²);
-        1 where no correlation was found.
+        Voxels per independent voxel, for the error of a mean (Σρ over lags) and of an SD (Σρ of the
+        squared deviations); 1 where no correlation was found.
     """
 
     lag1: tuple[float, float]
@@ -73,33 +73,43 @@ def correlation(image: Array, region: Mask) -> Correlation:
     """
     values, mask = as_volume(image), as_volume(region)
     size = 2 * REACH + 1
-    products, pairs = np.zeros((size, size)), np.zeros((size, size))
+    products, squares, pairs = np.zeros((3, size, size))
     for z in np.flatnonzero(mask.any(axis=(0, 1))):
         inside = _cropped(mask[..., z])
         held = mask[..., z][inside].astype(float)
-        noise = np.where(held > 0, values[..., z][inside], 0.0)
-        noise = np.where(held > 0, noise - noise.sum() / held.sum(), 0.0)
+        noise = _centred(np.where(held > 0, values[..., z][inside], 0.0), held)
         products += _lags(noise)
+        squares += _lags(_centred(noise**2, held))
         pairs += _lags(held)
     centre = REACH, REACH
     if not products[centre] > 0:
         return Correlation((math.nan, math.nan), 1.0, 1.0)
     pairs = np.round(pairs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rho = products / products[centre] * pairs[centre] / pairs
+    rho = _per_pair(products, pairs)
+    with np.errstate(divide="ignore"):
         chance = 1 / np.sqrt(pairs)
-    rho = np.where(pairs >= 20, rho, np.nan)
     lag1 = float(rho[REACH + 1, REACH]), float(rho[REACH, REACH + 1])
-    near = np.array(lag1)
-    sure = np.abs(near) > np.maximum(
-        _SURE * np.array([chance[REACH + 1, REACH], chance[REACH, REACH + 1]]), _SLIGHT
-    )
-    if not sure.any():
+    limits = np.array([chance[REACH + 1, REACH], chance[REACH, REACH + 1]])
+    if not (np.abs(lag1) > np.maximum(_SURE * limits, _SLIGHT)).any():
         return Correlation(lag1, 1.0, 1.0)
-    # Of the farther lags only what is sure, or 120 lags of chance would add up.
-    real = np.where(np.abs(rho) > 3 * chance, rho, 0.0)
-    real[centre] = 1.0
-    return Correlation(lag1, max(float(real.sum()), 1.0), max(float((real**2).sum()), 1.0))
+    # Of the farther lags only what is sure, or 120 lags of chance would add up. Squares are
+    # correlated where the voxels are.
+    real = np.abs(rho) > 3 * chance
+    per_mean = float(rho[real].sum())
+    per_sd = float(_per_pair(squares, pairs)[real].sum()) if squares[centre] > 0 else 1.0
+    return Correlation(lag1, max(per_mean, 1.0), max(per_sd, 1.0 + 1e-9))
+
+
+def _centred(values: Array, held: Array) -> Array:
+    mean: float = float((values * held).sum() / held.sum())
+    return np.where(held > 0, values - mean, 0.0)
+
+
+def _per_pair(products: Array, pairs: Array) -> Array:
+    """Correlation at every lag; NaN with fewer than 20 pairs."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rho = products / products[REACH, REACH] * pairs[REACH, REACH] / pairs
+    return np.where(pairs >= 20, rho, np.nan)
 
 
 def uneven(

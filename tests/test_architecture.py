@@ -22,8 +22,8 @@ FLOORS = (
     "flags diagnosis straight linemethod",
     "carry silhouette robust concentration cells csvtable scanner truthfiles background aircheck "
     "objectnoise weighted optimum",
-    "walls columns tomltable noiselevel uniformity",
-    "amounts ghosting contrastsettings",
+    "walls columns tomltable noiselevel imageuniformity",
+    "amounts ghosts contrastsettings",
     "estimate sheet settings rims elsewhere",
     "circles numerals contrastformulas snrmaps",
     "stack",

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from .background import find_object
 from .errors import GeometryError, InputError
+from .imageuniformity import measurement_region
 from .jupyter import Shown
-from .uniformity import measurement_region
 from .voxelcorrelation import as_volume, correlation
 
 Array = NDArray[np.float64]
