@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .estimate import Estimate
+from .units import elapsed_text
 
 if TYPE_CHECKING:
     from .agents import RelaxivityTable
+    from .contraststudy import ContrastStudy
 
 
 def relaxivity_lines(table: RelaxivityTable) -> Iterator[str]:
@@ -39,6 +41,35 @@ def relaxivity_lines(table: RelaxivityTable) -> Iterator[str]:
             bare = " (unbounded, r1 may be 0)" if any(map(math.isinf, ends)) else ""
             parts.append(f"r2/r1 = {ratio:.3g}{bare}: {row['class']}")
         yield f"{name}: " + ", ".join(parts)
+
+
+def contrast_lines(study: ContrastStudy) -> Iterator[str]:
+    """ΔSNR and ΔCNR over animals at each time; of who is no named animal, each measurement."""
+    wanted = {"SNR_target": "target SNR", "SNR_reference": "reference SNR", "CNR_relative": "CNR"}
+    rows = [] if study.animals.empty else study.animals.to_dict("records")
+    for group, time in dict.fromkeys((row["group"], _at(row["time_s"])) for row in rows):
+        own = [row for row in rows if (row["group"], _at(row["time_s"])) == (group, time)]
+        told = ", ".join(
+            f"{name} {100 * row['change_mean']:+.1f}{_sd(100 * row['change_sd'])} %"
+            + ("" if row["stars"] in ("", "ns") else f" {row['stars']}")
+            for quantity, name in wanted.items()
+            for row in own
+            if row["quantity"] == quantity
+        )
+        n = max(row["n_animals"] for row in own)
+        whose = "1 animal" if n == 1 else f"mean ± SD of {n} animals"
+        yield f"{', '.join(part for part in (group, time) if part) or 'Animals'}: {told}; {whose}"
+    for one in study.contrasts:
+        if not one.animal:
+            yield repr(one)
+
+
+def _at(time: float | None) -> str:
+    return "" if time is None or math.isnan(time) else elapsed_text(time)
+
+
+def _sd(sd: float) -> str:
+    return "" if math.isnan(sd) else f" ± {sd:.1f}"
 
 
 def _line(row: Mapping[Any, Any], symbol: str) -> str:

@@ -70,13 +70,11 @@ def _say(text: str) -> None:
 
 def _finish(result: StudyResult, page: Path) -> None:
     """Say the answer and where it is; leave with 1 if a quality check failed."""
-    if result.relaxivity is not None:
-        from .answer import relaxivity_lines
+    from .answer import contrast_lines, relaxivity_lines
 
-        for line in relaxivity_lines(result.relaxivity):
-            _say(line)
-    for one in result.contrasts:
-        _say(repr(one))
+    lines = [] if result.relaxivity is None else [*relaxivity_lines(result.relaxivity)]
+    for line in (*lines, *contrast_lines(result.contrast), *map(repr, result.floods)):
+        _say(line)
     for warning in result.warnings:
         _say(f"note: {warning}")
     for failure in result.failures:

@@ -24,7 +24,16 @@ QUANTITIES = {
     "CNR_usual": "dCNR_usual",
     "TM": "dTM",
 }
-_WORDS = {"t": "paired t test", "wilcoxon": "Wilcoxon signed-rank test, exact"}
+#: What people call them.
+WORDS = {
+    "SNR_target": "SNR, target",
+    "SNR_reference": "SNR, reference",
+    "SNR_muscle": "SNR, muscle",
+    "CNR_relative": "CNR, relative",
+    "CNR_usual": "CNR, usual",
+    "TM": "Target/muscle",
+}
+_TESTED = {"t": "paired t test", "wilcoxon": "Wilcoxon signed-rank test, exact"}
 _FEWEST_WILCOXON = 6  # with fewer the smallest p there can be is above 0.05
 _EXACT = 1e-12  # relative scatter that is rounding, not biology
 
@@ -124,7 +133,7 @@ def _row(
         "difference": float((post - pre).mean()),
         "difference_ci95_low": low,
         "difference_ci95_high": high,
-        "test": _WORDS[test] if math.isfinite(p) else "",
+        "test": _TESTED[test] if math.isfinite(p) else "",
         "p": p,
         "reason": reason,
     }

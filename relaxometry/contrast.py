@@ -1,4 +1,4 @@
-"""SNR and CNR of regions, and how an injection changes them, slice by slice, each by its formula."""
+"""SNR and CNR of regions and how an injection changes them, slice by slice, by named formulas."""
 
 from __future__ import annotations
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import plots
-from .contrasttables import WORDS, Row, animal_rows, contrast_details, tests_of
+from .cohort import WORDS
+from .contrasttables import Row, animal_rows, contrast_details, tests_of
 from .ghosts import FORMULA as GHOSTING_FORMULA
 from .imageuniformity import FORMULA
-from .numerals import interval, number
+from .numerals import interval, listed, number
 from .uniformitystudy import Flood
 from .units import elapsed_text
 
@@ -88,14 +89,15 @@ def contrast_section(study: ContrastStudy, figures: Mapping[str, bytes]) -> Row 
         "rate_heads": [(head, formula) for _, _, head, formula in present],
         "rates": [
             {
-                "name": _subject(one),
+                "name": one.name or "unnamed",
+                "time": "" if one.time_s is None else elapsed_text(one.time_s),
                 "region": row["region"],
                 "cells": [_cell(row, key, unit) for key, unit, *_ in present],
             }
             for one in study.rates
             for row in one.rows
         ],
-        "rate_notes": list(dict.fromkeys(note for one in study.rates for note in one.notes)),
+        "rate_notes": _gathered(study.rates),
         "courses": [_course(course) for course in study.courses],
     }
 
@@ -140,6 +142,21 @@ def _changes(study: ContrastStudy) -> Iterator[tuple[str, str, SubjectRates, str
 def _subject(one: SubjectRates) -> str:
     at = "" if one.time_s is None else f", {elapsed_text(one.time_s)}"
     return f"{one.name or 'unnamed'}{at}"
+
+
+def _gathered(rates: Sequence[SubjectRates]) -> list[str]:
+    """Every note once: with its regions, or without where it is true of all of them."""
+    every = list(dict.fromkeys(str(row["region"]) for one in rates for row in one.rows))
+    of: dict[str, list[str]] = {}
+    for note in (note for one in rates for note in one.notes):
+        region = next((r for r in every if note.startswith(f"{r}: ")), "")
+        of.setdefault(note.removeprefix(f"{region}: "), []).append(region)
+    told = []
+    for note, found in of.items():
+        regions = [region for region in dict.fromkeys(found) if region]
+        whose = f"{listed(regions)}: " if regions and len(regions) < len(every) else ""
+        told.append(whose + note)
+    return told
 
 
 def _key(key: str, unit: str) -> str:

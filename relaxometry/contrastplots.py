@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .canvas import AGENT_COLOURS, INK, SMALL_PRINT, STYLE, Picture, short_name
-from .cohort import over_animals
+from .cohort import WORDS, over_animals
 from .contrast import Contrast
 from .units import elapsed_text
 
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BEFORE, _AFTER = "#b8c4cf", AGENT_COLOURS[0]
-_PANELS = {
-    "SNR_target": "SNR, target",
-    "SNR_reference": "SNR, reference",
-    "CNR_relative": "CNR, relative",
-    "CNR_usual": "CNR, usual",
-    "TM": "target/muscle",
-}
+_PANELS = ("SNR_target", "SNR_reference", "CNR_relative", "CNR_usual", "TM")
 _HEIGHT, _LONGEST = 2.3, 12
 
 
@@ -53,7 +47,7 @@ def contrast_bars(contrasts: Sequence[Contrast], animals: pd.DataFrame | None = 
     width = min(7.2, len(names) * (0.62 + 0.36 * most))
     figure = Picture(figsize=(max(width, 3.4), _HEIGHT), layout="constrained")
     for ax, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        _panel(ax, _PANELS[name], bars[name])
+        _panel(ax, WORDS[name], bars[name])
     figure.supxlabel(_legend(animals, alone), fontsize=6.5, color=SMALL_PRINT)
     return figure
 
@@ -83,11 +77,11 @@ def _bars(
         )
         for row in own:
             at = row["time_s"]
+            then = [o for o in members if _same(o.time_s, at) and f"{name}_post" in o.estimates]
             dots = [
-                np.mean([o.mean(f"{name}_post") for o in members
-                         if o.animal == a and _same(o.time_s, at) and f"{name}_post" in o.estimates])
-                for a in dict.fromkeys(o.animal for o in members if _same(o.time_s, at))
-            ]  # fmt: skip
+                np.mean([o.mean(f"{name}_post") for o in then if o.animal == animal])
+                for animal in dict.fromkeys(o.animal for o in then)
+            ]
             found.append(
                 {
                     "label": "after" if _missing(at) else elapsed_text(at),

@@ -99,12 +99,13 @@ def rate_records(study: ContrastStudy) -> list[Record]:
 
 
 def course_records(study: ContrastStudy) -> list[Record]:
-    """Rows of ``time_courses.csv``: mean and SD over animals at each time, and the course's peak."""
+    """Rows of ``time_courses.csv``: mean and SD over animals at each time, and the peak."""
     records = []
     for course in study.courses:
         whole = {f"course_{key}": plain(v) for key, v in course.row().items() if key not in _SAID}
-        for row in course.rows():
-            records.append({key: plain(value) for key, value in row.items()} | whole)
+        records += [
+            {key: plain(value) for key, value in row.items()} | whole for row in course.rows()
+        ]
     return records
 
 

@@ -127,8 +127,11 @@ def with_rates(
     workers : int, optional
         As in :func:`relaxometry.fit_maps`.
     """
-    found = [rates for one in settings if one.rates for rates in rates_by_series(one, lines, workers)]
-    return replace(study, rates=(*study.rates, *found))
+    rates = list(study.rates)
+    for one in settings:
+        if one.rates:
+            rates += rates_by_series(one, lines, workers)
+    return replace(study, rates=tuple(rates))
 
 
 def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from .cohort import QUANTITIES
+from .cohort import QUANTITIES, WORDS
 from .contrast import Contrast
 from .contrastformulas import FORMULAS
 from .numerals import number, probability
@@ -16,14 +16,6 @@ from .units import elapsed_text
 
 Row = dict[str, Any]
 
-WORDS = {
-    "SNR_target": "SNR, target",
-    "SNR_reference": "SNR, reference",
-    "SNR_muscle": "SNR, muscle",
-    "CNR_relative": "CNR, relative",
-    "CNR_usual": "CNR, usual",
-    "TM": "Target/muscle",
-}
 ENHANCEMENT = {
     "RE_target": "Enhancement, target",
     "RE_reference": "Enhancement, reference",

@@ -170,9 +170,8 @@ def _whose(settings: ContrastSettings, time: float | None) -> dict[str, Any]:
 def _series(rate: RateSettings, path: Any) -> Series:
     series = read(path)
     if model_for(series.kind).time != rate.quantity:
-        raise InputError(
-            f"{series!r}", path=path, field=f"{rate.quantity}_…", expected=f"a scan of {rate.quantity}"
-        )
+        expected = f"a scan of {rate.quantity}"
+        raise InputError(f"{series!r}", path=path, field=f"{rate.quantity}_…", expected=expected)
     return series
 
 
@@ -207,9 +206,7 @@ def _fitted(series: Series, regions: Regions, settings: ContrastSettings) -> NDA
     return mask
 
 
-def _relaxivities(
-    settings: ContrastSettings, lines: RelaxivityTable | None
-) -> dict[str, Estimate]:
+def _relaxivities(settings: ContrastSettings, lines: RelaxivityTable | None) -> dict[str, Estimate]:
     """The relaxivity of each rate: as stated, else of the agent by the study's own lines."""
     stated = {
         RELAXIVITY_OF[one.quantity.replace("T", "R")]: Estimate(

@@ -252,8 +252,8 @@ def _circles_in(
             name = str(row["name"])
             if not name:
                 raise InputError("no name", field="name", expected="a name in every row")
-            place = [number(row[column], f"{column} of {name[:_SHORT]}") for column in _CIRCLE]
-            inside = _circle(name, *place, grid, affine)
+            x, y, radius = (number(row[key], f"{key} of {name[:_SHORT]}") for key in _CIRCLE)
+            inside = _circle(name, x, y, radius, grid, affine)
             if row.get("slice"):
                 z = whole(row["slice"], f"slice of {name[:_SHORT]}")
                 if z > grid[2]:

@@ -163,7 +163,7 @@ def _settings(path: Path, top: TomlTable) -> StudySettings:
             "nothing to do", expected="at least one of [T1], [T2], [[contrast]], [[uniformity]]"
         )
     animals = top.table("animals")
-    test = animals.choice("test", TESTS) or "t"
+    test: PairedTest = animals.choice("test", TESTS) or "t"
     animals.done()
     by_template = tubes is not None and tubes.template is not None
     reference = None

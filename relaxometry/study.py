@@ -402,8 +402,8 @@ def _inputs(settings: StudySettings, series: Mapping[str, Series]) -> tuple[Inpu
         files.append(settings.reference.table)
     if settings.lines.literature:
         files.append(settings.lines.literature)
-    for one in settings.contrasts:
-        files += one.files
+    for pair in settings.contrasts:
+        files += pair.files
     for flood in settings.uniformities:
         files += [flood.image] if flood.region is None else [flood.image, flood.region]
     folder = settings.path.parent

@@ -296,7 +296,7 @@ TRUTH = {"pre": {1: 400.0, 2: 300.0}, "post": {1: 390.0, 2: 120.0}}
 def scan(when, rng):
     signal = np.zeros(SHAPE)
     for label, value in TRUTH[when].items():
-        signal[DRAWN == label] = value
+        signal[label == DRAWN] = value
     real, imaginary = rng.normal(0, 10, (2, *SHAPE))
     return np.hypot(signal + real, imaginary)
 
@@ -389,5 +389,5 @@ class TestSnrMap:
 
     @pytest.mark.parametrize("noise", [0.0, -1.0, float("nan")])
     def test_noise_that_is_none(self, noise):
-        with pytest.raises(rx.InputError, match="noise: .*expected above 0"):
+        with pytest.raises(rx.InputError, match=r"noise: .*expected above 0"):
             rx.snr_map(PRE, noise)
