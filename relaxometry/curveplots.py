@@ -44,6 +44,11 @@ def curve_panel(curves: Sequence[CurveFit], tubes: Tubes, flagged: Collection[in
         ax.tick_params(labelsize=7, length=2.5, width=0.6, color=INK)
     for ax, curve, row in zip(panels.flat, curves, tubes.sheet.to_dict("records"), strict=False):
         _curve(ax, curve, row, flagged)
+    if _logarithmic(curves[0].protocol):  # all are of one series
+        axis = panels[0, 0].xaxis
+        panels[0, 0].set_xscale("log")
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     signed = any(curve.polarity == "signed" and (curve.signal < 0).any() for curve in curves)
     panels[0, 0].set_ylim(-1.15 if signed else -0.04, 1.15)
     for i in range(len(curves), rows * columns):
@@ -60,10 +65,9 @@ def _curve(ax: Axes, curve: CurveFit, row: Mapping[Any, Any], flagged: Collectio
     factor, times = QUANTITIES[swept].people_factor, curve.protocol.times
     finite = np.abs(curve.signal[np.isfinite(curve.signal)])
     largest = finite.max() if finite.any() else 1.0
-    logarithmic = bool(times.min() > 0 and times.max() > _LOG_FROM * times.min())
     certain = curve.status is Status.OK and row["tube"] not in flagged
     if np.isfinite(curve.raw[time].value):
-        dense = _dense(curve.protocol, logarithmic)
+        dense = _dense(curve.protocol)
         ax.plot(
             dense.times * factor,
             curve.curve(dense) / largest,
@@ -72,19 +76,23 @@ def _curve(ax: Axes, curve: CurveFit, row: Mapping[Any, Any], flagged: Collectio
             linewidth=1.1,
         )
     ax.plot(times * factor, curve.signal / largest, "o", color=INK, markersize=2.4, mew=0)
-    if logarithmic:
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
     value = f"{curve[time]}" if np.isfinite(curve[time].value) else curve.status.words
     title = f"{_tube_name(row)}\n{time} {value}"
-    ax.set_title(title if certain else f"⚑ {title}", fontsize=7, color=INK if certain else ALARM)
+    # Its place is given: otherwise all numbers at the axes are measured to find it.
+    ax.set_title(
+        title if certain else f"⚑ {title}", y=1, fontsize=7, color=INK if certain else ALARM
+    )
 
 
-def _dense(protocol: Protocol, logarithmic: bool) -> Protocol:
+def _logarithmic(protocol: Protocol) -> bool:
+    times = protocol.times
+    return bool(times.min() > 0 and times.max() > _LOG_FROM * times.min())
+
+
+def _dense(protocol: Protocol) -> Protocol:
     """The measured range, finely; other settings follow the swept one as they were measured."""
     measured = protocol.times
-    spaced = np.geomspace if logarithmic else np.linspace
+    spaced = np.geomspace if _logarithmic(protocol) else np.linspace
     times = spaced(measured[0], measured[-1], 200)
     settings = {
         name: np.interp(times, measured, getattr(protocol, name))

@@ -218,7 +218,7 @@ class _Drawing:
         )
         size = self.look.letters(0.8)
         text = textwrap.fill("; ".join(filter(None, small)), int(72 * self.wide / (0.6 * size)) - 8)
-        ax.set_title(text, loc="right", fontsize=size, color=SMALL_PRINT)
+        ax.set_title(text, loc="right", y=1, fontsize=size, color=SMALL_PRINT)
         ring: dict[str, Any] = {"marker": "o", "linestyle": "", "color": INK, "mfc": "white"}
         return {Line2D([], [], **ring): text for text in said}
 

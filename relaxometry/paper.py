@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 from xml.sax.saxutils import escape
 
+from reportlab import rl_config
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -45,6 +46,7 @@ def typeset(title: str, story: Sequence[Part]) -> tuple[bytes, int]:
     The same bytes for the same story; fonts are embedded.
     """
     _fonts()
+    _as_they_are()
     stream = io.BytesIO()
     document = SimpleDocTemplate(
         stream,
@@ -71,6 +73,12 @@ def _fonts() -> None:
         path = files("matplotlib") / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf"
         registerFont(TTFont(name, io.BytesIO(path.read_bytes())))
     registerFontFamily(_REGULAR, _REGULAR, _BOLD, _REGULAR, _BOLD)
+
+
+@cache
+def _as_they_are() -> None:
+    """Bytes in the file, and not spelt in letters, which takes longer than all else."""
+    rl_config.useA85 = 0
 
 
 def _footer(canvas: Any, document: Any) -> None:
