@@ -59,6 +59,7 @@ _HOMES = {
     "RateChange": "ratechange",
     "read": "folder",
     "read_all": "folder",
+    "read_image": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
     "read_labels": "nifti",
@@ -169,6 +170,7 @@ __all__ = [
     "read",
     "read_B1",
     "read_all",
+    "read_image",
     "read_labels",
     "read_map",
     "read_regions",
@@ -245,6 +247,7 @@ if TYPE_CHECKING:
     )
     from .folder import read as read
     from .folder import read_all as read_all
+    from .folder import read_image as read_image
     from .ghosts import Ghosting as Ghosting
     from .ghosts import ghosting as ghosting
     from .imagej import tubes_from_rois as tubes_from_rois

@@ -56,6 +56,7 @@ reference = "liver"
 noise = "air"
 muscle = "muscle"
 noise_method = "rayleigh"
+TE = "{TE_ms:g} ms"
 """
 
 _SERIES = """\
@@ -153,6 +154,7 @@ def _write_words(
         study += _MOUSE.format(
             number=number,
             agent=agent.name,
+            TE_ms=1e3 * scan.TE,
             post=_quoted(f"mouse{number}/{_post(time)}" for time in scan.times_min),
             times=_quoted(f"{time:g} min" for time in scan.times_min),
         )

@@ -10,6 +10,7 @@ import pandas as pd
 from relaxometry.agents import relaxivity
 from relaxometry.animalscans import tumour
 from relaxometry.contrast import measure_contrast
+from relaxometry.contraststudy import ContrastStudy
 from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes
 from relaxometry.series import Provenance, Series
@@ -79,7 +80,7 @@ def study(
         tubes=MappingProxyType(on),
         tube_table=table,
         relaxivity=relaxivity(table) if tubes else None,
-        contrasts=contrasts,
+        contrast=ContrastStudy(contrasts),
         inputs=(InputFile("study.toml", "0" * 64), InputFile("scan/1.dcm", "f" * 64)),
         warnings=warnings,
         failures=failures,
