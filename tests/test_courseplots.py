@@ -25,7 +25,7 @@ def course(quantity="SNR", group="", times=(0.0, 600.0, 1200.0, 1800.0), n=4, **
 
 def texts(figure):
     figure.draw_without_rendering()
-    return [t.get_text() for ax in figure.axes for t in ax.texts + [ax.title, ax._left_title]]
+    return [t.get_text() for ax in figure.axes for t in [*ax.texts, ax.title, ax._left_title]]
 
 
 class TestTimeCourse:

@@ -111,7 +111,7 @@ class TestVoxels:
     def test_refusals(self, change):
         with pytest.raises(rx.GeometryError, match=r"\(5, 5, 1\) after, \(10, 10, 1\) before"):
             rx.rate_change(change.pre, maps(20.0, shape=(5, 5, 1)))
-        with pytest.raises(rx.GeometryError, match="lie elsewhere.*register"):
+        with pytest.raises(rx.GeometryError, match=r"lie elsewhere.*register"):
             rx.rate_change(change.pre, maps(20.0, affine=np.diag([2.0, 1, 1, 1])))
         with pytest.raises(rx.InputError, match="T2 before and T1 after"):
             rx.rate_change(change.pre, maps(0.5, model="t1_sr", protocol=TR))
@@ -292,9 +292,10 @@ class TestRegions:
 
 def region_of(value, stderr, quantity, name="liver", dof=1e9):
     nothing = rx.Estimate(math.nan, math.nan)
+    by_voxels = (value, value, 0.0, 0.0, 1, 1)
     return rx.RegionChange(
-        name, quantity, value, stderr, dof, value, value, 0.0, 0.0, 1, 1, nothing, nothing, None, None, {}
-    )  # fmt: skip
+        name, quantity, value, stderr, dof, *by_voxels, nothing, nothing, None, None, {}
+    )
 
 
 class TestRatio:

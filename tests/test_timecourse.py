@@ -75,8 +75,13 @@ class TestOneAnimal:
 
     def test_marked_as_before(self):
         rows = pd.DataFrame(
-            {"animal": 1, "time_s": [60.0, 120, 180], "value": [10.0, 14, 12], "before": ["yes", "", "no"]}
-        )  # fmt: skip
+            {
+                "animal": 1,
+                "time_s": [60.0, 120, 180],
+                "value": [10.0, 14, 12],
+                "before": ["yes", "", "no"],
+            }
+        )
         a = rx.time_course(rows, "SNR").animals[0]
         assert a.before == 10
         assert a.peak.value == 4
