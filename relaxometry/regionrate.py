@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 _FLOOR = math.sqrt(math.pi / 2)  # mean magnitude without signal, in σ
 _HALF_NORMAL = 2 * math.sqrt(2 / math.pi)
-_ROUNDS = 3
+_ROUNDS = 2
 _HIGH = 12.0  # A/σ from which E[M] is √(A² + σ²) to 10⁻⁵
 
 
