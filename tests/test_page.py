@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from relaxometry.contraststudy import ContrastStudy
 from relaxometry.page import page
 from relaxometry.settings import StudyFacts
 from relaxometry.study import InputFile, StudyResult
@@ -25,7 +26,7 @@ def of_table(table: SimpleNamespace, title: str = "Smart agents") -> StudyResult
     """The result of a table alone."""
     facts = StudyFacts(title, 3.0, 37.0, "water", "Fe")
     inputs = (InputFile("table.csv", "a" * 64),)
-    return StudyResult(facts, {}, {}, {}, pd.DataFrame(), table, (), inputs, (), ())  # type: ignore[arg-type]
+    return StudyResult(facts, {}, {}, {}, pd.DataFrame(), table, ContrastStudy(), inputs, (), ())  # type: ignore[arg-type]
 
 
 def test_facts_that_rows_say_are_in_the_header() -> None:

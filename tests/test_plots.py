@@ -311,7 +311,7 @@ def test_names_are_never_formulas() -> None:
     assert b"<b>" not in plots.as_svg(figure)
 
 
-def test_bars_are_snr_before_and_after() -> None:
+def test_bars_are_before_and_after() -> None:
     pre, post, regions, _ = tumour(2)
     one = [a[..., :1] for a in (pre, post, regions)]
     both = [
@@ -319,11 +319,36 @@ def test_bars_are_snr_before_and_after() -> None:
         for arrays, name in ((one, "one"), ((pre, post, regions), "two"))
     ]
     figure = plots.contrast_bars(both)
-    heights = [bar.get_height() for bar in figure.axes[0].patches]
-    names = ("SNR_target_pre", "SNR_reference_pre", "SNR_target_post", "SNR_reference_post")
-    assert heights == pytest.approx([both[0].mean(name) for name in names])
-    assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
+    titles = ["SNR, target", "SNR, reference", "CNR, relative", "CNR, usual"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == titles
+    for ax, name in zip(figure.axes, ("SNR_target", "SNR_reference"), strict=False):
+        heights = [bar.get_height() for bar in ax.patches]
+        expected = [c.mean(f"{name}_{when}") for c in both for when in ("pre", "post")]
+        assert heights == pytest.approx(expected)
+        assert [t.get_text().split("\n")[-1] for t in ax.get_xticklabels()] == [
+            *("before", "after"),
+            *("before", "after"),
+        ]
+    assert "over slices" in words(figure)
     assert plots.as_svg(figure)
+
+
+def test_bars_of_animals_have_dots_and_stars() -> None:
+    group = []
+    for seed in range(4):
+        pre, post, regions, _ = tumour(seed)
+        found = measure_contrast(pre, post, regions, target=1, reference=2, noise=3)
+        group.append(replace(found, animal=f"$m_{seed}$", group="<b>C3</b>", time_s=3600.0))
+    figure = plots.contrast_bars(group)
+    ax = figure.axes[1]
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx(
+        [np.mean([one.mean(f"SNR_reference_{when}") for one in group]) for when in ("pre", "post")]
+    )
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in dots] == [4, 4]
+    assert "***" in [text.get_text() for text in ax.texts]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["before", "60 min"]
+    assert "mean ± SD over animals (n = 4)" in words(figure)
 
 
 def test_the_same_figure_has_the_same_bytes(lines: RelaxivityTable) -> None:

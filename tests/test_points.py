@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 import relaxometry as rx
 from relaxometry.bids import write_series
+from relaxometry.contraststudy import ContrastStudy
 from relaxometry.models import as_model
 from relaxometry.points import Choices, kept_points
 from relaxometry.results import document
@@ -406,7 +407,7 @@ def _study_of(maps):
     from relaxometry.study import StudyResult
 
     return StudyResult(
-        StudyFacts(), {maps.model.time: maps}, {}, {}, pd.DataFrame(), None, (), (), (), ()
+        StudyFacts(), {maps.model.time: maps}, {}, {}, pd.DataFrame(), None, ContrastStudy(), (), (), ()
     )
 
 
