@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 WHEN = ("pre", "post")
+IN_WORDS = {"pre": "before", "post": "after"}
 #: From here down the noise floor lifts the mean of a magnitude region by 2 % and more.
 _LOW_SNR = 5.0
 _CERTAIN = 1.96  # standard errors that tell a value from 0
@@ -253,10 +254,18 @@ def measure_contrast(
         )
     present = _slices_with(masks)
     noisy = images if as_scanned is None else images | {"post": _volume(as_scanned)}
-    found = {
-        when: _noises(image, masks, noise_method, coils, pooled, second.get(when), present)
-        for when, image in noisy.items()
-    }
+    found = {}
+    for when, image in noisy.items():
+        how = (noise_method, coils, pooled, second.get(when))
+        try:
+            found[when] = _noises(image, masks, *how, present)
+        except InputError as error:
+            raise InputError(
+                error.found,
+                field=f"noise {IN_WORDS[when]}",
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
     signals = {
         f"S_{role}_{when}": _signals(image, masks[role], present, role)
         for role in ("target", "reference", "muscle")

@@ -172,8 +172,7 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
                 name=settings.name,
             )
         except InputError as error:
-            where = settings.regions if isinstance(settings.regions, Path) else path
-            raise (error if error.path else error.at(where)) from None
+            raise (error if error.path else error.at(_at_fault(error, settings, path))) from None
         said = (*moved.notes, *(() if scale is None else _said_of(scale, settings.scale)))
         notes += [f"{name}: {note}" if name else note for note in said]
         contrasts.append(
@@ -187,6 +186,14 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
         )
         images.append(("after" if time is None else elapsed_text(time), moved.image))
     return contrasts, Sighting(settings.name, tuple(images), regions, roles), notes
+
+
+def _at_fault(error: InputError, settings: ContrastSettings, after: Path) -> Path:
+    """The file that an error is about, by what it says was wrong."""
+    field = error.field or ""
+    if field.startswith("region") and isinstance(settings.regions, Path):
+        return settings.regions
+    return settings.pre if settings.pre is not None and field == "noise before" else after
 
 
 def _regions(settings: ContrastSettings, image: Image, affine: Affine) -> Regions:
@@ -225,8 +232,9 @@ def _in_place(
 ) -> _InPlace:
     if settings.shift == "ignore" or pre.shape != post.shape:  # of shapes the measurement says more
         return _InPlace(post)
-    tissue = [r for r in (settings.target, settings.reference, settings.muscle) if r is not None]
-    where = np.isin(regions.labels, [regions.label(region) for region in tissue])
+    tissue = {"target": settings.target, "reference": settings.reference, "muscle": settings.muscle}
+    labels = [regions.label(r, f"region {role}") for role, r in tissue.items() if r is not None]
+    where = np.isin(regions.labels, labels)
     found = displacement(pre, post, affine, mask=where)
     if settings.shift == "correct" and found.beyond(STILL_VOXELS):
         registered = register(pre, post, affine)

@@ -104,7 +104,9 @@ def _write_changes(result: StudyResult, folder: Path) -> None:
     """Maps of ΔR and of concentrations, a BIDS subject for each animal and time."""
     taken: set[str] = set()
     for one in result.contrast.rates:
-        at = "" if one.time_s is None else elapsed_text(one.time_s)
+        if not one.changes:
+            continue
+        at = "" if one.time_s is None else f"at{elapsed_text(one.time_s)}"
         label = "".join(c for c in f"{one.name}{at}" if c.isascii() and c.isalnum()) or "subject"
         subject = next(n for n in _numbered(label) if n.lower() not in taken)
         taken.add(subject.lower())
