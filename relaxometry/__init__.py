@@ -34,6 +34,8 @@ _HOMES = {
     "GeometryError": "errors",
     "InputError": "errors",
     "inspect": "inspection",
+    "intensity_scale": "scaling",
+    "IntensityScale": "scaling",
     "measure_contrast": "contrast",
     "MapImage": "mapimage",
     "MODELS": "models",
@@ -48,6 +50,8 @@ _HOMES = {
     "read_B1": "b1",
     "read_labels": "nifti",
     "ReferenceComparison": "bias",
+    "register": "registration",
+    "Registered": "registration",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -77,16 +81,19 @@ __all__ = [
     "B1Map",
     "Contrast",
     "CurveFit",
+    "Displacement",
     "Estimate",
     "FitError",
     "GeometryError",
     "InputError",
+    "IntensityScale",
     "MapImage",
     "OffsetVerdict",
     "ParameterMaps",
     "Protocol",
     "ProtocolError",
     "ReferenceComparison",
+    "Registered",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
@@ -97,15 +104,18 @@ __all__ = [
     "__version__",
     "analyse",
     "analyse_table",
+    "check_still",
     "compare_models",
     "compare_with_reference",
     "concentration_mM",
     "diluted_mM",
+    "displacement",
     "find_tubes",
     "fit_curve",
     "fit_maps",
     "fit_tubes",
     "inspect",
+    "intensity_scale",
     "measure_contrast",
     "offset_warranted",
     "plots",
@@ -116,6 +126,7 @@ __all__ = [
     "read_labels",
     "read_map",
     "reference",
+    "register",
     "relaxivity",
     "relaxivity_fit",
     "report",
@@ -150,6 +161,9 @@ if TYPE_CHECKING:
     from .curvefit import (
         fit_curve as fit_curve,
     )
+    from .displacements import Displacement as Displacement
+    from .displacements import check_still as check_still
+    from .displacements import displacement as displacement
     from .errors import (
         FitError as FitError,
     )
@@ -186,10 +200,14 @@ if TYPE_CHECKING:
     from .nifti import read_labels as read_labels
     from .parametric import write_parametric_maps as write_parametric_maps
     from .ranking import rank as rank
+    from .registration import Registered as Registered
+    from .registration import register as register
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
     from .sample import write_study as write_study
+    from .scaling import IntensityScale as IntensityScale
+    from .scaling import intensity_scale as intensity_scale
     from .selection import (
         OffsetVerdict as OffsetVerdict,
     )

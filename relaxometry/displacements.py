@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,7 +30,7 @@ class Displacement(Shown):
     shift_voxels : ndarray (3,)
         The same in voxels.
     rotation_deg : float
-        Turn in the plane about the middle of the object, from x towards y; NaN if it cannot be seen.
+        Turn in the plane, from x towards y; NaN if it cannot be seen.
     largest_voxels : float
         The largest displacement of any place of the object, or of the mask, in voxels; what cannot
         be seen counts as none. NaN if nothing can be told.
@@ -124,9 +123,9 @@ def displacement(
     Notes
     -----
     Coarse: correlation of squared normalised gradients at every shift and every 2° up to 10°
-    (orientation correlation; Fitch et al., Proc BMVC 133, 2002). Fine: the greatest sum over patches
-    of −½·ln(1 − ρ²), the mutual information of two Gaussians with correlation ρ, noise included.
-    The error comes from the scatter between blocks of patches ("sandwich").
+    (orientation correlation; Fitch et al., Proc BMVC 133, 2002). Fine: the greatest sum over
+    patches of −½·ln(1 − ρ²), the mutual information of two Gaussians with correlation ρ, noise
+    included. The error comes from the scatter between blocks of patches ("sandwich").
     """
     first, second, grid = image_pair(pre, post, affine)
     sizes = np.array(voxel_size(grid))
@@ -166,14 +165,16 @@ def check_still(found: Displacement, limit_voxels: float = 0.5) -> tuple[str, ..
         raise InputError(
             f"the subject moved between the images: {found.words}",
             expected=f"a displacement of at most {limit_voxels:g} voxels",
-            hint='register the images with shift = "correct" (pip install '
-            '"relaxometry[register]"), or go on as they are with shift = "ignore"',
+            hint='register the second image onto the first with shift = "correct", or go on as '
+            'they are with shift = "ignore"',
         )
     if not found.known:
         return (found.words,)
     notes = list(found.notes)
     if found.largest_voxels + found.uncertainty_voxels > limit_voxels:
-        notes.insert(0, f"the subject may have moved by more than {limit_voxels:g} voxels: {found.words}")
+        notes.insert(
+            0, f"the subject may have moved by more than {limit_voxels:g} voxels: {found.words}"
+        )
     return tuple(notes)
 
 
@@ -225,7 +226,9 @@ def _told(
 ) -> Displacement:
     notes = []
     if shape[2] < 3:
-        notes.append(f"a shift across the slices cannot be seen in {shape[2]} of them: 3 are needed")
+        notes.append(
+            f"a shift across the slices cannot be seen in {shape[2]} of them: 3 are needed"
+        )
     elif np.isnan(found.shift[2]):
         notes.append("a shift across the slices cannot be seen: the edges in them run straight on")
     if np.isnan(found.turn):

@@ -23,7 +23,7 @@ _SMOOTH = 1.0  # voxels in the plane: interpolation then hardly changes the nois
 _COARSE_SMOOTH = 1.5
 _COARSE_SLICES = 9
 _EDGE, _APART = 7, 3  # a patch's edge, and the distance of neighbours, in voxels
-_MOST_PATCHES = 500
+_MOST_PATCHES = 400
 _FAINT = 0.15  # of the bright end: air, where ghosts have edges and turn otherwise
 _LIVELY = 3.0  # variance of a patch in units of the noise: below, it holds no edge
 _FEWEST_PATCHES = 8
@@ -194,8 +194,7 @@ def _coarse(a: Prepared, b: Prepared, aspect: float, turns: Array) -> Array | st
         u, v = _turned(x, y, turn, aspect)
         u, v = u + (nx - 1) / 2, v + (ny - 1) / 2
         planes = [
-            map_coordinates(wb[..., k], [u, v], order=1) * np.exp(-2j * turn)
-            for k in range(nz)
+            map_coordinates(wb[..., k], [u, v], order=1) * np.exp(-2j * turn) for k in range(nz)
         ]
         here = fft2(np.stack(planes, axis=-1), room, axes=(0, 1))
         for k in range(-furthest, furthest + 1):
@@ -208,7 +207,7 @@ def _coarse(a: Prepared, b: Prepared, aspect: float, turns: Array) -> Array | st
                 best, surface = float(alike.max()), alike
                 at = np.array(np.unravel_index(alike.argmax(), room), dtype=float)
                 at -= np.array(room) * (at > np.array(room) / 2)
-                found = np.array([*_turned(*(at * every), turn, aspect), k, turn])
+                found = np.array([*_turned(at[0] * every, at[1] * every, turn, aspect), k, turn])
     if not best > _DISTINCT * surface.std():
         return "no place of the one image stands out as like the other: noise, or no edges"
     return found
@@ -315,7 +314,8 @@ class _Patches:
         a, b, ab = self.moments(place).T
         product = (a + 1) * (b + 1)
         shares = 0.5 * np.log(product / (product - ab**2))
-        return shares.reshape(-1, len(self.centres)).mean(axis=0)
+        each: Array = shares.reshape(-1, len(self.centres)).mean(axis=0)
+        return each
 
     def best(self) -> Match | str:
         """The place of the greatest likeness, and how sure it is."""
@@ -330,11 +330,12 @@ class _Patches:
 
         p = len(self.free)
         simplex = np.vstack([np.zeros(p), np.eye(p) - 0.3 / p])
+        options: Any = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 1e-3, "maxiter": 400}
         steps = minimize(
             lambda steps: -self.likeness(there(steps)).sum(),
             np.zeros(p),
             method="Nelder-Mead",
-            options={"initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-3, "maxiter": 400},
+            options=options,
         ).x
         gains, curvature = self._derivatives(there, steps)
         if np.linalg.eigvalsh(curvature).max() >= 0:

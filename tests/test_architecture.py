@@ -19,12 +19,12 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 FLOORS = (
     "errors jupyter mapped scratch codestream recall labelling",
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
-    "flags diagnosis straight linemethod",
-    "carry silhouette robust concentration cells csvtable",
-    "walls columns tomltable",
+    "flags diagnosis straight linemethod matching",
+    "carry silhouette robust concentration cells csvtable displacements",
+    "walls columns tomltable registration",
     "amounts",
     "estimate sheet settings rims elsewhere",
-    "circles numerals",
+    "circles numerals scaling",
     "stack",
     "series regression rates usable literature",
     "points groups replicates stated models images contrast reference bias moved ratio",
@@ -92,6 +92,7 @@ DOORS = {
     "typer": {"cli", "options"},
     "numba": {"kernels"},
     "odrpack": {"straight"},
+    "SimpleITK": {"registration"},
 }
 
 HEAVY = (
@@ -106,6 +107,7 @@ HEAVY = (
     "roifile",
     "odrpack",
     "reportlab",
+    "SimpleITK",
     "scipy",
 )
 
