@@ -174,8 +174,14 @@ def registered(slices: int, seeds: range) -> list[list[str]]:
             )
         (m, r), (mm, rm) = np.median(errors, axis=0), np.max(errors, axis=0)
         rows.append(
-            [method, str(slices), str(len(seeds)), f"{m:.3f} ({mm:.2f})", f"{r:.3f} ({rm:.2f})"]
-            + [f"{np.median(took):.1f} s"]
+            [
+                method,
+                str(slices),
+                str(len(seeds)),
+                f"{m:.3f} ({mm:.2f})",
+                f"{r:.3f} ({rm:.2f})",
+                f"{np.median(took):.1f} s",
+            ]
         )
     return rows
 
@@ -189,8 +195,18 @@ def main() -> int:
     many, few = range(options.animals), range(-(-options.animals // 5))
     tables = {
         "moved-animals": table(
-            ["slices", "SNR", "told", "middle (largest)", "worst place: median", "95 %", "largest"]
-            + ["within ±", "across, slices (largest)", "takes"],
+            [
+                "slices",
+                "SNR",
+                "told",
+                "middle (largest)",
+                "worst place: median",
+                "95 %",
+                "largest",
+                "within ±",
+                "across, slices (largest)",
+                "takes",
+            ],
             [accuracy(1, snr, many) for snr in SNRS] + [accuracy(7, snr, few) for snr in SNRS],
         ),
         "moved-animals-verdicts": table(

@@ -328,11 +328,14 @@ class _Patches:
             place[self.free] += steps * scale[self.free]
             return place
 
+        def unlike(steps: Array) -> float:
+            return -float(self.likeness(there(steps)).sum())
+
         p = len(self.free)
         simplex = np.vstack([np.zeros(p), np.eye(p) - 0.3 / p])
         options: Any = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 1e-3, "maxiter": 400}
         steps = minimize(
-            lambda steps: -self.likeness(there(steps)).sum(),
+            unlike,
             np.zeros(p),
             method="Nelder-Mead",
             options=options,
