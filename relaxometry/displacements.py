@@ -251,8 +251,12 @@ def _told(
         return vectors
 
     # The largest is at the rim, in the plane: of many voxels the outermost in some directions do.
+    footprint = np.zeros(shape[:2], dtype=bool)
+    footprint[tuple(places[:, :2].astype(int).T)] = True
+    outline = np.argwhere(footprint).astype(float)
     angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-    rim = places[np.unique((places[:, :2] @ np.stack([np.cos(angles), np.sin(angles)])).argmax(0))]
+    outermost = (outline @ np.stack([np.cos(angles), np.sin(angles)])).argmax(axis=0)
+    rim = np.column_stack([outline[outermost], np.full(angles.size, middle[2])])
     vectors = moved(rim)
     lengths = np.linalg.norm(vectors, axis=1)
     furthest = int(lengths.argmax())

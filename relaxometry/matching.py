@@ -23,7 +23,7 @@ _SMOOTH = 1.0  # voxels in the plane: interpolation then hardly changes the nois
 _COARSE_SMOOTH = 1.5
 _COARSE_SLICES = 9
 _EDGE, _APART = 7, 3  # a patch's edge, and the distance of neighbours, in voxels
-_MOST_PATCHES = 400
+_MOST_PATCHES = 300
 _FAINT = 0.15  # of the bright end: air, where ghosts have edges and turn otherwise
 _LIVELY = 3.0  # variance of a patch in units of the noise: below, it holds no edge
 _FEWEST_PATCHES = 8
@@ -55,7 +55,7 @@ class Match:
 class Prepared:
     """A smoothed image in units of its noise, ready to be looked up between voxels."""
 
-    splines: Array  # coefficients in the plane
+    splines: Array  # (z, x, y) coefficients in the plane
     smooth: Array
     orientation: NDArray[np.complex128]
     unknown: NDArray[np.bool_]
@@ -91,11 +91,12 @@ class Prepared:
         if unknown.any():
             unknown = binary_dilation(unknown, np.ones((9, 9, 1), dtype=bool))
             orientation[unknown] = 0
+        splines = np.ascontiguousarray(np.moveaxis(splines, 2, 0))
         return Prepared(splines, smooth, orientation, unknown)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        nx, ny, nz = self.splines.shape
+        nz, nx, ny = self.splines.shape
         return nx, ny, nz
 
     def lit(self) -> NDArray[np.bool_]:
@@ -111,15 +112,15 @@ class Prepared:
         from scipy.interpolate import CubicSpline
         from scipy.ndimage import map_coordinates
 
-        nx, ny, nz = self.shape
+        nz, nx, ny = self.splines.shape
         planes = self.splines
         if further and further == round(further):
             z = z + round(further)
         elif further:
             there = np.clip(np.arange(nz) + further, 0, nz - 1)
-            planes = planes @ CubicSpline(np.arange(nz), np.eye(nz))(there).T
+            planes = CubicSpline(np.arange(nz), np.eye(nz))(there) @ planes.reshape(nz, -1)
         # Slices one below the other: look-up in the plane alone is quicker.
-        sheet = np.moveaxis(planes, 2, 0).reshape(nz * nx, ny)
+        sheet = planes.reshape(nz * nx, ny)
         rows = np.clip(x, 1, nx - 2) + nx * z[:, None]
         looked: Array = map_coordinates(sheet, [rows, y], order=3, prefilter=False, mode="mirror")
         return looked
@@ -333,7 +334,7 @@ class _Patches:
 
         p = len(self.free)
         simplex = np.vstack([np.zeros(p), np.eye(p) - 0.3 / p])
-        options: Any = {"initial_simplex": simplex, "xatol": 0.03, "fatol": 1e-3, "maxiter": 400}
+        options: Any = {"initial_simplex": simplex, "xatol": 0.04, "fatol": 1e-3, "maxiter": 400}
         steps = minimize(
             unlike,
             np.zeros(p),

@@ -72,7 +72,7 @@ def test_the_largest_displacement_is_at_the_rim_or_in_the_mask():
 
 
 def test_across_the_slices_with_voxels_that_are_not_square():
-    grid = (96, 64, 5)
+    grid = (96, 64, 4)
     animal, voxel = Animal.of(5, 24.0), (0.25, 0.375, 1.0)
     before = animal.image(Scan(30), grid, voxel=voxel)
     change = uptake(np.random.default_rng(5), 0.4)
@@ -90,7 +90,7 @@ def test_the_simulated_tumour_lies_still():
     found = rx.displacement(pre, post, affine)
     assert found.largest_voxels < 0.3
     assert not found.beyond(0.5)
-    assert rx.check_still(found) == found.notes
+    assert rx.check_still(found)[-1:] == found.notes
     shifted = rx.displacement(pre, np.roll(post, 2, axis=1), affine)
     np.testing.assert_allclose(shifted.shift_voxels[:2], [0, 2], atol=0.15)
 
