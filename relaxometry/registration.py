@@ -244,31 +244,41 @@ def _by_mutual_information(
         free = [tilts, tilts, 1.0, 1.0, 1.0, across]
     images = (_flattened(np.nan_to_num(image)) for image in (first, second))
     fixed, moving = (_as_image(library, image, sizes) for image in images)
-    method = library.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)  # sums in another order end in other digits
-    method.SetMetricAsMattesMutualInformation(_BINS)
-    method.SetMetricSamplingStrategy(method.NONE)
-    if not known.all():
-        inside = library.Cast(_as_image(library, known, sizes), library.sitkUInt8)
-        method.SetMetricFixedMask(inside)
-    method.SetInterpolator(library.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=0.25 * float(sizes[:2].min()),
-        minStep=0.002 * float(sizes[:2].min()),
-        numberOfIterations=200,
-        relaxationFactor=0.5,
-        gradientMagnitudeTolerance=1e-8,
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetOptimizerWeights(free)
-    method.SetInitialTransform(transform, inPlace=True)
+    # Sums in another order end in other digits. The metric asks for the global number of threads
+    # when it is made, whatever the method is told.
+    process = library.ProcessObject
+    threads = process.GetGlobalDefaultNumberOfThreads()
+    process.SetGlobalDefaultNumberOfThreads(1)
     try:
+        method = library.ImageRegistrationMethod()
+        method.SetNumberOfThreads(1)
+        method.SetMetricAsMattesMutualInformation(_BINS)
+        method.SetMetricSamplingStrategy(method.NONE)
+        if not known.all():
+            inside = library.Cast(_as_image(library, known, sizes), library.sitkUInt8)
+            method.SetMetricFixedMask(inside)
+        # Slopes by differences: the filter for them wants four slices.
+        method.SetMetricUseFixedImageGradientFilter(False)
+        method.SetMetricUseMovingImageGradientFilter(False)
+        method.SetInterpolator(library.sitkLinear)
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=0.25 * float(sizes[:2].min()),
+            minStep=0.002 * float(sizes[:2].min()),
+            numberOfIterations=200,
+            relaxationFactor=0.5,
+            gradientMagnitudeTolerance=1e-8,
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetOptimizerWeights(free)
+        method.SetInitialTransform(transform, inPlace=True)
         method.Execute(fixed, moving)
     except RuntimeError as error:
         raise InputError(
             f"SimpleITK could not register the images ({str(error).splitlines()[-1]})",
             hint='register by method = "edges"',
         ) from error
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(threads)
     in_mm = np.eye(4)
     if flat:
         in_mm[:2, :2] = np.array(transform.GetMatrix()).reshape(2, 2)
