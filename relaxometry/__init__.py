@@ -43,6 +43,8 @@ _HOMES = {
     "ghosting": "ghosts",
     "InputError": "errors",
     "inspect": "inspection",
+    "intensity_scale": "scaling",
+    "IntensityScale": "scaling",
     "measure_contrast": "contrast",
     "measure_noise": "noiselevel",
     "MapImage": "mapimage",
@@ -68,6 +70,8 @@ _HOMES = {
     "region_rate": "regionrate",
     "RegionChange": "regionchange",
     "RegionConcentration": "concentrationmap",
+    "register": "registration",
+    "Registered": "registration",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -114,11 +118,13 @@ __all__ = [
     "Contrast",
     "ContrastPlan",
     "CurveFit",
+    "Displacement",
     "Estimate",
     "FitError",
     "GeometryError",
     "Ghosting",
     "InputError",
+    "IntensityScale",
     "MapImage",
     "Noise",
     "OffsetVerdict",
@@ -130,6 +136,7 @@ __all__ = [
     "RegionChange",
     "RegionConcentration",
     "Regions",
+    "Registered",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
@@ -146,18 +153,21 @@ __all__ = [
     "analyse",
     "analyse_table",
     "change_ratio",
+    "check_still",
     "compare_models",
     "compare_with_reference",
     "concentration_mM",
     "concentration_map",
     "diluted_mM",
     "find_air",
+    "displacement",
     "find_tubes",
     "fit_curve",
     "fit_maps",
     "fit_tubes",
     "ghosting",
     "inspect",
+    "intensity_scale",
     "measure_contrast",
     "measure_noise",
     "offset_warranted",
@@ -177,6 +187,7 @@ __all__ = [
     "reference",
     "region_fit",
     "region_rate",
+    "register",
     "relaxivity",
     "relaxivity_fit",
     "report",
@@ -222,6 +233,9 @@ if TYPE_CHECKING:
     from .curvefit import (
         fit_curve as fit_curve,
     )
+    from .displacements import Displacement as Displacement
+    from .displacements import check_still as check_still
+    from .displacements import displacement as displacement
     from .errors import (
         FitError as FitError,
     )
@@ -277,10 +291,14 @@ if TYPE_CHECKING:
     from .regionrate import region_rate as region_rate
     from .regions import Regions as Regions
     from .regions import read_regions as read_regions
+    from .registration import Registered as Registered
+    from .registration import register as register
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
     from .sample import write_study as write_study
+    from .scaling import IntensityScale as IntensityScale
+    from .scaling import intensity_scale as intensity_scale
     from .selection import (
         OffsetVerdict as OffsetVerdict,
     )

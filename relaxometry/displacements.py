@@ -30,7 +30,7 @@ class Displacement(Shown):
     shift_voxels : ndarray (3,)
         The same in voxels.
     rotation_deg : float
-        Turn in the plane about the middle of the object, from x towards y; NaN if it cannot be seen.
+        Turn in the plane, from x towards y; NaN if it cannot be seen.
     largest_voxels : float
         The largest displacement of any place of the object, or of the mask, in voxels; what cannot
         be seen counts as none. NaN if nothing can be told.
@@ -123,9 +123,9 @@ def displacement(
     Notes
     -----
     Coarse: correlation of squared normalised gradients at every shift and every 2° up to 10°
-    (orientation correlation; Fitch et al., Proc BMVC 133, 2002). Fine: the greatest sum over patches
-    of −½·ln(1 − ρ²), the mutual information of two Gaussians with correlation ρ, noise included.
-    The error comes from the scatter between blocks of patches ("sandwich").
+    (orientation correlation; Fitch et al., Proc BMVC 133, 2002). Fine: the greatest sum over
+    patches of −½·ln(1 − ρ²), the mutual information of two Gaussians with correlation ρ, noise
+    included. The error comes from the scatter between blocks of patches ("sandwich").
     """
     first, second, grid = image_pair(pre, post, affine)
     sizes = np.array(voxel_size(grid))
@@ -165,14 +165,16 @@ def check_still(found: Displacement, limit_voxels: float = 0.5) -> tuple[str, ..
         raise InputError(
             f"the subject moved between the images: {found.words}",
             expected=f"a displacement of at most {limit_voxels:g} voxels",
-            hint='register the images with shift = "correct" (pip install '
-            '"relaxometry[register]"), or go on as they are with shift = "ignore"',
+            hint='register the second image onto the first with shift = "correct", or go on as '
+            'they are with shift = "ignore"',
         )
     if not found.known:
         return (found.words,)
     notes = list(found.notes)
     if found.largest_voxels + found.uncertainty_voxels > limit_voxels:
-        notes.insert(0, f"the subject may have moved by more than {limit_voxels:g} voxels: {found.words}")
+        notes.insert(
+            0, f"the subject may have moved by more than {limit_voxels:g} voxels: {found.words}"
+        )
     return tuple(notes)
 
 
@@ -224,7 +226,9 @@ def _told(
 ) -> Displacement:
     notes = []
     if shape[2] < 3:
-        notes.append(f"a shift across the slices cannot be seen in {shape[2]} of them: 3 are needed")
+        notes.append(
+            f"a shift across the slices cannot be seen in {shape[2]} of them: 3 are needed"
+        )
     elif np.isnan(found.shift[2]):
         notes.append("a shift across the slices cannot be seen: the edges in them run straight on")
     if np.isnan(found.turn):
@@ -247,8 +251,12 @@ def _told(
         return vectors
 
     # The largest is at the rim, in the plane: of many voxels the outermost in some directions do.
+    footprint = np.zeros(shape[:2], dtype=bool)
+    footprint[tuple(places[:, :2].astype(int).T)] = True
+    outline = np.argwhere(footprint).astype(float)
     angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-    rim = places[np.unique((places[:, :2] @ np.stack([np.cos(angles), np.sin(angles)])).argmax(0))]
+    outermost = (outline @ np.stack([np.cos(angles), np.sin(angles)])).argmax(axis=0)
+    rim = np.column_stack([outline[outermost], np.full(angles.size, middle[2])])
     vectors = moved(rim)
     lengths = np.linalg.norm(vectors, axis=1)
     furthest = int(lengths.argmax())

@@ -23,7 +23,7 @@ _SMOOTH = 1.0  # voxels in the plane: interpolation then hardly changes the nois
 _COARSE_SMOOTH = 1.5
 _COARSE_SLICES = 9
 _EDGE, _APART = 7, 3  # a patch's edge, and the distance of neighbours, in voxels
-_MOST_PATCHES = 500
+_MOST_PATCHES = 300
 _FAINT = 0.15  # of the bright end: air, where ghosts have edges and turn otherwise
 _LIVELY = 3.0  # variance of a patch in units of the noise: below, it holds no edge
 _FEWEST_PATCHES = 8
@@ -55,7 +55,7 @@ class Match:
 class Prepared:
     """A smoothed image in units of its noise, ready to be looked up between voxels."""
 
-    splines: Array  # coefficients in the plane
+    splines: Array  # (z, x, y) coefficients in the plane
     smooth: Array
     orientation: NDArray[np.complex128]
     unknown: NDArray[np.bool_]
@@ -91,11 +91,12 @@ class Prepared:
         if unknown.any():
             unknown = binary_dilation(unknown, np.ones((9, 9, 1), dtype=bool))
             orientation[unknown] = 0
+        splines = np.ascontiguousarray(np.moveaxis(splines, 2, 0))
         return Prepared(splines, smooth, orientation, unknown)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        nx, ny, nz = self.splines.shape
+        nz, nx, ny = self.splines.shape
         return nx, ny, nz
 
     def lit(self) -> NDArray[np.bool_]:
@@ -111,15 +112,15 @@ class Prepared:
         from scipy.interpolate import CubicSpline
         from scipy.ndimage import map_coordinates
 
-        nx, ny, nz = self.shape
+        nz, nx, ny = self.splines.shape
         planes = self.splines
         if further and further == round(further):
             z = z + round(further)
         elif further:
             there = np.clip(np.arange(nz) + further, 0, nz - 1)
-            planes = planes @ CubicSpline(np.arange(nz), np.eye(nz))(there).T
+            planes = CubicSpline(np.arange(nz), np.eye(nz))(there) @ planes.reshape(nz, -1)
         # Slices one below the other: look-up in the plane alone is quicker.
-        sheet = np.moveaxis(planes, 2, 0).reshape(nz * nx, ny)
+        sheet = planes.reshape(nz * nx, ny)
         rows = np.clip(x, 1, nx - 2) + nx * z[:, None]
         looked: Array = map_coordinates(sheet, [rows, y], order=3, prefilter=False, mode="mirror")
         return looked
@@ -194,8 +195,7 @@ def _coarse(a: Prepared, b: Prepared, aspect: float, turns: Array) -> Array | st
         u, v = _turned(x, y, turn, aspect)
         u, v = u + (nx - 1) / 2, v + (ny - 1) / 2
         planes = [
-            map_coordinates(wb[..., k], [u, v], order=1) * np.exp(-2j * turn)
-            for k in range(nz)
+            map_coordinates(wb[..., k], [u, v], order=1) * np.exp(-2j * turn) for k in range(nz)
         ]
         here = fft2(np.stack(planes, axis=-1), room, axes=(0, 1))
         for k in range(-furthest, furthest + 1):
@@ -208,7 +208,7 @@ def _coarse(a: Prepared, b: Prepared, aspect: float, turns: Array) -> Array | st
                 best, surface = float(alike.max()), alike
                 at = np.array(np.unravel_index(alike.argmax(), room), dtype=float)
                 at -= np.array(room) * (at > np.array(room) / 2)
-                found = np.array([*_turned(*(at * every), turn, aspect), k, turn])
+                found = np.array([*_turned(at[0] * every, at[1] * every, turn, aspect), k, turn])
     if not best > _DISTINCT * surface.std():
         return "no place of the one image stands out as like the other: noise, or no edges"
     return found
@@ -315,7 +315,8 @@ class _Patches:
         a, b, ab = self.moments(place).T
         product = (a + 1) * (b + 1)
         shares = 0.5 * np.log(product / (product - ab**2))
-        return shares.reshape(-1, len(self.centres)).mean(axis=0)
+        each: Array = shares.reshape(-1, len(self.centres)).mean(axis=0)
+        return each
 
     def best(self) -> Match | str:
         """The place of the greatest likeness, and how sure it is."""
@@ -328,15 +329,20 @@ class _Patches:
             place[self.free] += steps * scale[self.free]
             return place
 
-        p = len(self.free)
         # A third of the patches finds the peak; all of them make the last step, and the error.
         some = replace(self, centres=self.centres[:: max(1, min(3, len(self.centres) // 150))])
+
+        def unlike(steps: Array) -> float:
+            return -float(some.likeness(there(steps)).sum())
+
+        p = len(self.free)
         simplex = np.vstack([np.zeros(p), np.eye(p) - 0.3 / p])
+        options: Any = {"initial_simplex": simplex, "xatol": 0.04, "fatol": 1e-3, "maxiter": 400}
         steps = minimize(
-            lambda steps: -some.likeness(there(steps)).sum(),
+            unlike,
             np.zeros(p),
             method="Nelder-Mead",
-            options={"initial_simplex": simplex, "xatol": 0.03, "fatol": 1e-2, "maxiter": 400},
+            options=options,
         ).x
         gains, curvature = self._derivatives(there, steps)
         if np.linalg.eigvalsh(curvature).max() >= 0:

@@ -1,4 +1,8 @@
-"""Rigid registration of an image after onto one before, by SimpleITK (extra ``register``)."""
+"""Rigid registration of an image after onto one before.
+
+By the edges that both show; or by the mutual information of the whole images, by SimpleITK (extra
+``register``).
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,13 @@ from .jupyter import Shown
 
 Array = NDArray[np.float64]
 Interpolation = Literal["linear", "bspline"]
+Method = Literal["edges", "mattes"]
 
 _BINS = 32
-_SMOOTH = (2.0, 1.0)  # voxels in the plane, level by level
+_SMOOTH, _WIDE = 1.0, 0.1  # SD in voxels of the plane, and as a share of it
 _ISOTROPIC, _DEEP = 2.0, 16  # thickness over edge, and slices, from which a tilt can be seen
 _GONE = 0.01  # share of a voxel without data that makes the looked-up value none
+_OVER = 0.25  # of a voxel: as far beyond the last one its value holds
 _MOST_LEFT = 0.5  # voxels
 
 
@@ -42,7 +48,10 @@ class Registered(Shown):
         About the axes x, y and z of the image; the last is the turn in the plane.
     before, left : Displacement
         Before registration, and what is left after it.
+    method : {"edges", "mattes"}
     interpolation : {"bspline", "linear"}
+    affine : ndarray (4, 4)
+        Of the grid.
     notes : tuple of str
     """
 
@@ -52,6 +61,7 @@ class Registered(Shown):
     rotation_deg: Array
     before: Displacement
     left: Displacement
+    method: Method
     interpolation: Interpolation
     affine: Affine
     notes: tuple[str, ...] = ()
@@ -71,7 +81,7 @@ class Registered(Shown):
             )
         volume = given[..., None] if given.ndim == 2 else given
         motion = np.linalg.inv(self.affine) @ self.matrix @ self.affine
-        return _resampled(_library(), volume, motion, self.interpolation).reshape(given.shape)
+        return _resampled(volume, motion, self.interpolation).reshape(given.shape)
 
     @property
     def words(self) -> str:
@@ -96,15 +106,13 @@ def register(
     affine: ArrayLike,
     *,
     mask: NDArray[np.bool_] | None = None,
+    method: Method = "edges",
     interpolation: Interpolation = "bspline",
 ) -> Registered:
     """Put the image after an injection where the subject lay before it.
 
-    A rigid motion by the mutual information of both images (Mattes), which asks for no likeness of
-    their contrast, from the start that :func:`relaxometry.displacement` gives: shift and turn in the
-    plane; with three slices or more also the shift across them; with 16 slices or more of nearly
-    cubic voxels also the tilts. The same images give the same result to the last bit: every voxel
-    is used, on one thread.
+    Shift and turn in the plane, and with three slices or more the shift across them. The same
+    images give the same result to the last bit: every voxel is used, on one thread.
 
     Parameters
     ----------
@@ -114,6 +122,11 @@ def register(
         Voxel to mm, RAS.
     mask : ndarray of bool, same shape, optional
         The places that count for what is left; see :func:`relaxometry.displacement`.
+    method : {"edges", "mattes"}
+        ``edges``: by what :func:`relaxometry.displacement` finds, the more exact. ``mattes``: from
+        there to the greatest mutual information of the whole images by SimpleITK, after a slow
+        bias is divided out; a second opinion, and with 16 slices or more of nearly cubic voxels
+        the tilts too. Needs ``pip install "relaxometry[register]"``.
     interpolation : {"bspline", "linear"}
         ``bspline`` (cubic) keeps edges and most of the noise, and may swing over at edges;
         ``linear`` never does, and smooths.
@@ -125,7 +138,7 @@ def register(
     Raises
     ------
     InputError
-        If SimpleITK is not installed, or the images show nothing to register by.
+        If the images show nothing to register by, or SimpleITK is asked for and not installed.
     GeometryError
         If the shapes differ, or the affine cannot be right.
 
@@ -136,7 +149,9 @@ def register(
     """
     if interpolation not in ("bspline", "linear"):
         raise InputError(f"{interpolation!r}", field="interpolation", expected="bspline or linear")
-    library = _library()
+    if method not in ("edges", "mattes"):
+        raise InputError(f"{method!r}", field="method", expected="edges or mattes")
+    library = _library() if method == "mattes" else None
     first, second, grid = image_pair(pre, post, affine)
     before = displacement(pre, post, affine, mask=mask)
     if not before.known:
@@ -145,9 +160,10 @@ def register(
             expected="images whose edges show",
             hint='go on without registration with shift = "ignore"',
         )
-    start = np.linalg.inv(grid) @ before.matrix @ grid
-    motion = _registered(library, first, second, np.array(voxel_size(grid)), start)
-    moved = _resampled(library, second, motion, interpolation).reshape(np.shape(post))
+    motion = np.linalg.inv(grid) @ before.matrix @ grid
+    if library is not None:
+        motion = _by_mutual_information(library, first, second, np.array(voxel_size(grid)), motion)
+    moved = _resampled(second, motion, interpolation).reshape(np.shape(post))
     left = displacement(pre, moved, affine, mask=mask)
     notes = [
         "interpolation changes the noise: measure noise on the image before registration",
@@ -170,6 +186,7 @@ def register(
         rotation_deg=_angles(in_mm[:3, :3]),
         before=before,
         left=left,
+        method=method,
         interpolation=interpolation,
         affine=grid,
         notes=tuple(notes),
@@ -182,7 +199,7 @@ def _library() -> Any:
     except ImportError:
         raise InputError(
             "registration needs SimpleITK, which is not installed",
-            hint='pip install "relaxometry[register]"',
+            hint='pip install "relaxometry[register]", or register by method = "edges"',
         ) from None
     return SimpleITK
 
@@ -192,7 +209,8 @@ def _angles(rotation: Array) -> Array:
     x = math.asin(float(np.clip(rotation[2, 1], -1, 1)))
     y = math.atan2(-rotation[2, 0], rotation[2, 2])
     z = math.atan2(-rotation[0, 1], rotation[1, 1])
-    return np.degrees(np.array([x, y, z]))
+    degrees: Array = np.degrees(np.array([x, y, z]))
+    return degrees
 
 
 def _as_image(library: Any, volume: Array, sizes: Array) -> Any:
@@ -203,12 +221,10 @@ def _as_image(library: Any, volume: Array, sizes: Array) -> Any:
     return image
 
 
-def _registered(
+def _by_mutual_information(
     library: Any, first: Array, second: Array, sizes: Array, start: Affine
 ) -> Affine:
     """The motion in voxels that makes the mutual information greatest, from a start."""
-    from scipy.ndimage import gaussian_filter
-
     flat = first.shape[2] == 1
     deep = first.shape[2] >= _DEEP and sizes[2] <= _ISOTROPIC * sizes[:2].max()
     scale = np.diag([*sizes, 1.0])
@@ -226,20 +242,24 @@ def _registered(
         transform.SetParameters([0.0, 0.0, turn, *map(float, shift)])
         tilts, across = float(deep), float(first.shape[2] > 2)
         free = [tilts, tilts, 1.0, 1.0, 1.0, across]
-    for smooth in _SMOOTH:
-        fixed, moving = (
-            _as_image(
-                library, gaussian_filter(np.nan_to_num(image), (smooth, smooth, 0)), sizes
-            )
-            for image in (first, second)
-        )
+    images = (_flattened(np.nan_to_num(image)) for image in (first, second))
+    fixed, moving = (_as_image(library, image, sizes) for image in images)
+    # Sums in another order end in other digits. The metric asks for the global number of threads
+    # when it is made, whatever the method is told.
+    process = library.ProcessObject
+    threads = process.GetGlobalDefaultNumberOfThreads()
+    process.SetGlobalDefaultNumberOfThreads(1)
+    try:
         method = library.ImageRegistrationMethod()
-        method.SetNumberOfThreads(1)  # sums in another order end in other digits
+        method.SetNumberOfThreads(1)
         method.SetMetricAsMattesMutualInformation(_BINS)
         method.SetMetricSamplingStrategy(method.NONE)
         if not known.all():
             inside = library.Cast(_as_image(library, known, sizes), library.sitkUInt8)
             method.SetMetricFixedMask(inside)
+        # Slopes by differences: the filter for them wants four slices.
+        method.SetMetricUseFixedImageGradientFilter(False)
+        method.SetMetricUseMovingImageGradientFilter(False)
         method.SetInterpolator(library.sitkLinear)
         method.SetOptimizerAsRegularStepGradientDescent(
             learningRate=0.25 * float(sizes[:2].min()),
@@ -251,13 +271,14 @@ def _registered(
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetOptimizerWeights(free)
         method.SetInitialTransform(transform, inPlace=True)
-        try:
-            method.Execute(fixed, moving)
-        except RuntimeError as error:
-            raise InputError(
-                f"SimpleITK could not register the images ({str(error).splitlines()[-1]})",
-                hint='go on without registration with shift = "ignore"',
-            ) from error
+        method.Execute(fixed, moving)
+    except RuntimeError as error:
+        raise InputError(
+            f"SimpleITK could not register the images ({str(error).splitlines()[-1]})",
+            hint='register by method = "edges"',
+        ) from error
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(threads)
     in_mm = np.eye(4)
     if flat:
         in_mm[:2, :2] = np.array(transform.GetMatrix()).reshape(2, 2)
@@ -269,32 +290,38 @@ def _registered(
     return np.linalg.inv(scale) @ in_mm @ scale
 
 
-def _resampled(library: Any, volume: Array, motion: Affine, interpolation: str) -> Array:
+def _flattened(volume: Array) -> Array:
+    """Smoothed, and divided by what varies slowly: a bias that moves with no animal."""
+    from scipy.ndimage import gaussian_filter
+
+    wide = _WIDE * min(volume.shape[:2])
+    near, around = (gaussian_filter(volume, (sd, sd, 0)) for sd in (_SMOOTH, wide))
+    flat: Array = near / (around + 0.1 * around.max())
+    return flat
+
+
+def _resampled(volume: Array, motion: Affine, interpolation: str) -> Array:
     """A volume looked up at motion·p for every voxel p; NaN where no data reach."""
+    from scipy.ndimage import map_coordinates
+
+    if np.allclose(motion, np.eye(4), atol=1e-12):
+        return volume.copy()
     nz = volume.shape[2]
     if nz > 1 and np.allclose(motion[2], [0, 0, 1, 0]) and np.allclose(motion[:2, 2], 0):
         # Slices that stay as they are: nothing is looked up between them.
-        slices = [_resampled(library, volume[..., k : k + 1], motion, interpolation) for k in range(nz)]
-        return np.concatenate(slices, axis=2)
-    n = 2 if nz == 1 else 3
-    transform = library.AffineTransform(n)
-    transform.SetMatrix(motion[:n, :n].ravel().tolist())
-    transform.SetTranslation(motion[:n, 3].tolist())
-    kind = library.sitkBSpline if interpolation == "bspline" else library.sitkLinear
+        planes = [volume[..., k : k + 1] for k in range(nz)]
+        return np.concatenate([_resampled(p, motion, interpolation) for p in planes], axis=2)
+    places = np.moveaxis(np.indices(volume.shape), 0, -1) @ motion[:3, :3].T + motion[:3, 3]
+    last = np.array(volume.shape) - 1
+    reached = ((places >= -_OVER) & (places <= last + _OVER)).all(axis=-1)
+    at = np.moveaxis(np.clip(places, 0, last), -1, 0)
     unknown = ~np.isfinite(volume)
-
-    def looked_up(values: Array, how: Any) -> Array:
-        image = _as_image(library, values, np.ones(3))
-        filtering = library.ResampleImageFilter()
-        filtering.SetNumberOfThreads(1)
-        filtering.SetReferenceImage(image)
-        filtering.SetTransform(transform)
-        filtering.SetInterpolator(how)
-        filtering.SetDefaultPixelValue(math.nan)
-        found: Array = library.GetArrayFromImage(filtering.Execute(image)).T
-        return found.reshape(volume.shape).astype(float)
-
-    moved = looked_up(np.where(unknown, 0.0, volume), kind)
+    order: Literal[1, 3] = 3 if interpolation == "bspline" else 1
+    values = np.where(unknown, 0.0, volume)
+    if nz == 1:
+        moved: Array = map_coordinates(values[..., 0], at[:2], order=order, mode="mirror")
+    else:
+        moved = map_coordinates(values, at, order=order, mode="mirror")
     if unknown.any():
-        moved[looked_up(unknown.astype(float), library.sitkLinear) > _GONE] = np.nan
-    return moved
+        reached &= map_coordinates(unknown.astype(float), at, order=1) <= _GONE
+    return np.where(reached, moved, np.nan)

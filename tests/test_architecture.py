@@ -19,13 +19,13 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 FLOORS = (
     "errors jupyter mapped scratch codestream recall labelling voxelcorrelation",
     "units multiplicity records geometry noise whole polarity standins scene order template edges "
-    "flags diagnosis straight linemethod",
+    "flags diagnosis straight linemethod matching",
     "carry silhouette robust concentration cells csvtable scanner truthfiles background aircheck "
-    "objectnoise weighted optimum",
-    "walls columns tomltable noiselevel imageuniformity",
+    "objectnoise weighted optimum displacements",
+    "walls columns tomltable noiselevel imageuniformity registration",
     "amounts ghosts contrastsettings",
     "estimate sheet settings rims elsewhere",
-    "circles numerals contrastformulas snrmaps",
+    "circles numerals contrastformulas snrmaps scaling",
     "stack",
     "series regression rates usable literature",
     "points groups replicates stated models images reference bias moved ratio",
@@ -113,6 +113,7 @@ DOORS = {
     "typer": {"cli", "options", "plancommand"},
     "numba": {"kernels"},
     "odrpack": {"straight"},
+    "SimpleITK": {"registration"},
 }
 
 HEAVY = (
@@ -127,6 +128,7 @@ HEAVY = (
     "roifile",
     "odrpack",
     "reportlab",
+    "SimpleITK",
     "scipy",
 )
 
