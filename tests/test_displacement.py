@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import relaxometry as rx
-from relaxometry.simulate import tumour
+from relaxometry.animalscans import tumour
 
 from .animals import SLICE, VOXEL, Animal, Scan, axial, uptake
 
