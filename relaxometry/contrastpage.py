@@ -89,13 +89,12 @@ def contrast_section(study: ContrastStudy, figures: Mapping[str, bytes]) -> Row 
         "rate_heads": [(head, formula) for _, _, head, formula in present],
         "rates": [
             {
-                "name": one.name or "unnamed",
-                "time": "" if one.time_s is None else elapsed_text(one.time_s),
+                "name": row["name"] or "unnamed",
+                "time": "" if row["time_s"] is None else elapsed_text(row["time_s"]),
                 "region": row["region"],
                 "cells": [_cell(row, key, unit) for key, unit, *_ in present],
             }
-            for one in study.rates
-            for row in one.rows
+            for row in _joined(study.rates)
         ],
         "rate_notes": _gathered(study.rates),
         "courses": [_course(course) for course in study.courses],
@@ -142,6 +141,16 @@ def _changes(study: ContrastStudy) -> Iterator[tuple[str, str, SubjectRates, str
 def _subject(one: SubjectRates) -> str:
     at = "" if one.time_s is None else f", {elapsed_text(one.time_s)}"
     return f"{one.name or 'unnamed'}{at}"
+
+
+def _joined(rates: Sequence[SubjectRates]) -> list[dict[str, Any]]:
+    """A row for each subject, time and region, of whatever told its rates; fitted ones first."""
+    of: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for one in sorted(rates, key=lambda one: not one.changes):
+        for row in one.rows:
+            key = (row["name"], row["animal"], row["time_s"], row["region"])
+            of[key] = of.get(key, {}) | row
+    return list(of.values())
 
 
 def _gathered(rates: Sequence[SubjectRates]) -> list[str]:

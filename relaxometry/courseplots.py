@@ -26,6 +26,7 @@ from .canvas import (
     any_letters,
     short_name,
 )
+from .cohort import WORDS
 from .errors import InputError
 from .numerals import number, short
 from .timecourse import TimeCourse
@@ -43,8 +44,7 @@ _LABELS = {
     "R1_per_s": "R1 (s⁻¹)",
     "R2_per_s": "R2 (s⁻¹)",
     "concentration_mM": "concentration (mM)",
-    "CNR_relative": "CNR, relative",
-    "CNR_usual": "CNR",
+    **WORDS,
 }
 #: Unit of the time axis up to so many s: its name and how many s it has.
 _UNITS = ((180.0, "s", 1.0), (3 * 3600.0, "min", 60.0), (72 * 3600.0, "h", 3600.0))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import __version__
+from .contrastmethods import contrast_paragraphs
 from .geometry import voxel_size
 from .maps import ParameterMaps
 from .series import range_text
@@ -43,13 +44,7 @@ def paragraphs(result: StudyResult) -> Iterator[str]:
             "mean ± 1.96 SD, with confidence intervals after Bland & Altman (Stat Methods Med Res "
             "8:135, 1999)."
         )
-    if result.contrasts:
-        yield (
-            "SNR is the mean of a region over the SD of the noise in air "
-            "(over SD/√(2 − π/2) where marked so). CNR is relative to the target, "
-            "|SNR(target) − SNR(reference)|/SNR(target). ΔSNR and ΔCNR are |post − pre|/pre, "
-            "slice by slice; where there are several slices, mean ± SD over them is given."
-        )
+    yield from contrast_paragraphs(result)
     yield (
         f"Analysis: relaxometry {__version__} (Python {platform.python_version()}, "
         f"NumPy {np.__version__})."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .contrasttables import contrast_row
 from .methods import paragraphs, reference_sources
 from .pagetables import agreement_rows, facts_of, tube_columns, tube_rows
 from .paper import (
@@ -26,6 +25,7 @@ from .paper import (
     together,
     typeset,
 )
+from .pdfcontrast import contrast_parts
 from .tablereport import (
     agent_rows,
     answers,
@@ -103,7 +103,7 @@ def _built(
     story += [
         *listing("Among published agents", ranking_rows(ranking)),
         *_reference(result, figures),
-        *_contrast(result, figures),
+        *contrast_parts(result, figures),
         *listing("Warnings", result.warnings, NOTE),
         *heading("Methods"),
         *(prose(paragraph, size=6.8, after=2) for paragraph in paragraphs(result)),
@@ -263,19 +263,6 @@ def _reference(result: StudyResult, figures: Mapping[str, bytes]) -> list[Part]:
         grid(heads, cells, left=[0]),
         *[prose(f"Source: {one}", _SMALL, SOFT) for one in reference_sources(result)],
     ]
-
-
-def _contrast(result: StudyResult, figures: Mapping[str, bytes]) -> list[Part]:
-    if not result.contrasts:
-        return []
-    heads = [("Contrast", "")]
-    heads += [(f"SNR {r}", when) for r in ("target", "reference") for when in ("pre", "post")]
-    heads += [("CNR", "pre"), ("CNR", "post")]
-    heads += [("ΔSNR target", "%"), ("ΔSNR reference", "%"), ("ΔCNR", "%")]
-    rows = [contrast_row(one) for one in result.contrasts]
-    cells = [[(shortened(r["name"]), ""), *((c, "") for c in r["cells"])] for r in rows]
-    table = [*heading("Contrast"), grid(heads, cells, left=[0])]
-    return [*table, *([] if result.relaxivity else _figure(figures, "contrast", _LOWER_MM))]
 
 
 def _inputs(result: StudyResult) -> list[Part]:

@@ -72,7 +72,9 @@ class TestFiveMice:
             then = truth.loc[(one.animal, one.time_s / 60)]
             before = truth.loc[(one.animal, 0)]
             # σ of three slices of 512 voxels is known to 1.3 %.
-            assert one.mean("SNR_target_pre") == pytest.approx(before.loc["tumour", "SNR"], rel=0.06)
+            assert one.mean("SNR_target_pre") == pytest.approx(
+                before.loc["tumour", "SNR"], rel=0.06
+            )
             assert one.mean("SNR_reference_post") == pytest.approx(
                 then.loc["liver", "SNR"], rel=0.06
             )
@@ -169,7 +171,7 @@ class TestMoved:
         path = study(shift_mm=(0.6, 0.0))  # two voxels
         with pytest.raises(rx.InputError, match="the subject moved between the images") as caught:
             rx.analyse(path)
-        assert "shift = \"correct\"" in str(caught.value)
+        assert 'shift = "correct"' in str(caught.value)
 
     def test_or_measured_where_it_lies_if_told(self, study):
         found = rx.analyse(study(ONE + 'shift = "ignore"\n', shift_mm=(0.6, 0.0)))
@@ -288,7 +290,11 @@ def test_the_agent_of_the_studys_own_lines(tmp_path):
     phantom = rx.write_study(tmp_path / "phantom", "small")
     shutil.copytree(SAMPLE, tmp_path / "phantom" / "mice")
     text = (SAMPLE / "study.toml").read_text().split("[[contrast]]")[1]
-    text = "\n".join(line for line in text.splitlines() if not line.startswith(("pre", "post", "ti", "TE", "r1", "r2")))  # noqa: E501
+    text = "\n".join(
+        line
+        for line in text.splitlines()
+        if not line.startswith(("pre", "post", "ti", "TE", "r1", "r2"))
+    )
     text = text.replace('"mouse1/', '"mice/mouse1/').replace('"regions.csv"', '"mice/regions.csv"')
     own = phantom.read_text().split("[[contrast]]")[0]
     phantom.write_text(own + "[[contrast]]\n" + text + '\nagent = "C3"\n')

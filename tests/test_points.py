@@ -407,7 +407,16 @@ def _study_of(maps):
     from relaxometry.study import StudyResult
 
     return StudyResult(
-        StudyFacts(), {maps.model.time: maps}, {}, {}, pd.DataFrame(), None, ContrastStudy(), (), (), ()
+        StudyFacts(),
+        {maps.model.time: maps},
+        {},
+        {},
+        pd.DataFrame(),
+        None,
+        ContrastStudy(),
+        (),
+        (),
+        (),
     )
 
 

@@ -1,0 +1,87 @@
+"""Contrast on paper: the tables and figures of a page, as far as A4 has room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .contrastpage import contrast_section, uniformity_section
+from .contrasttables import contrast_row
+from .paper import SOFT, Cell, Part, grid, heading, picture, prose, shortened
+
+if TYPE_CHECKING:
+    from .study import StudyResult
+
+_BARS_MM, _IMAGES_MM, _COURSES_MM = 55.0, 38.0, 120.0
+_SMALL = 6.2
+_SUBJECTS = 12  # measurements and regions on paper; all of them stand in the tables beside
+
+
+def contrast_parts(result: StudyResult, figures: Mapping[str, bytes]) -> list[Part]:
+    """Images, bars, animals or each measurement, rates and time courses, uniformity."""
+    told = contrast_section(result.contrast, figures)
+    parts: list[Part] = []
+    if told is not None and result.contrasts:
+        parts += heading("Contrast")
+        for name in told["shown"][:1]:
+            parts.append(picture(figures[name], _IMAGES_MM))
+        if "contrast" in figures and result.relaxivity is None:
+            parts.append(picture(figures["contrast"], _BARS_MM))
+        parts += _animals(told) if told["animals"] else _measurements(result)
+    if told is not None and told["rates"]:
+        parts += _rates(told)
+    if told is not None and told["courses"] and "time_courses" in figures:
+        parts += [*heading("Time courses"), picture(figures["time_courses"], _COURSES_MM)]
+    floods = uniformity_section(result.floods, figures)
+    if floods is not None:
+        heads = [("Image", ""), *floods["heads"], ("Slices", "")]
+        rows = [
+            [(shortened(row["name"]), ""), *((c, "") for c in row["cells"]),
+             (str(row["n_slices"]), "")]
+            for row in floods["rows"]
+        ]  # fmt: skip
+        parts += [*heading("Uniformity and ghosting"), grid(heads, rows, left=[0])]
+    return parts
+
+
+def _animals(told: Mapping[str, Any]) -> list[Part]:
+    heads: list[Cell] = [("Quantity", "formula"), ("After", ""), ("Before", "mean ± SD")]
+    heads += [("After", "mean ± SD"), ("Change (%)", "mean ± SD"), ("Animals", ""), ("P", "Holm")]
+    rows: list[list[Cell]] = []
+    last = None
+    for row in told["animals"]:
+        known = (row["group"], row["words"])
+        group = f"{shortened(row['group'])}: " if row["group"] else ""
+        first: Cell = ("", "") if known == last else (group + row["words"], row["formula"])
+        last = known
+        cells = [row["time"], row["pre"], row["post"], row["change"], str(row["n"])]
+        rows.append([first, *((cell, "") for cell in cells), (f"{row['p']} {row['stars']}", "")])
+    note = "Each animal counts once, however many slices it has."
+    tests = f" Before against after: {'; '.join(told['tests'])}." if told["tests"] else ""
+    return [grid(heads, rows, left=[0]), prose(note + tests, _SMALL, SOFT)]
+
+
+def _measurements(result: StudyResult) -> list[Part]:
+    heads: list[Cell] = [("Contrast", "")]
+    heads += [(f"SNR {r}", when) for r in ("target", "reference") for when in ("pre", "post")]
+    heads += [("CNR", "pre"), ("CNR", "post")]
+    heads += [("ΔSNR target", "%"), ("ΔSNR reference", "%"), ("ΔCNR", "%")]
+    rows = [contrast_row(one) for one in result.contrasts[:_SUBJECTS]]
+    cells = [[(shortened(r["name"]), ""), *((c, "") for c in r["cells"])] for r in rows]
+    note = "CNR: |SNR(target) − SNR(reference)|/SNR(target). Δ: (post − pre)/pre."
+    return [grid(heads, cells, left=[0]), prose(note + _more(len(result.contrasts)), _SMALL, SOFT)]
+
+
+def _rates(told: Mapping[str, Any]) -> list[Part]:
+    heads: list[Cell] = [("Subject", ""), ("Region", ""), *told["rate_heads"]]
+    rows: list[list[Cell]] = [
+        [(shortened(row["name"]), row["time"]), (shortened(row["region"]), ""), *row["cells"]]
+        for row in told["rates"][:_SUBJECTS]
+    ]
+    parts = [*heading("Rates before and after"), grid(heads, rows, left=[0, 1])]
+    more = _more(len(told["rates"]))
+    return [*parts, prose(more.strip(), _SMALL, SOFT)] if more else parts
+
+
+def _more(n: int) -> str:
+    return f" {n - _SUBJECTS} more in results.json." if n > _SUBJECTS else ""
