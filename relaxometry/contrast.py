@@ -158,7 +158,8 @@ class Contrast(Shown):
             f"{name} {100 * self.mean(f'{key}_signed'):+.1f} %" for name, key in changes.items()
         )
         slices = "1 slice" if self.n_slices == 1 else f"{self.n_slices} slices"
-        return f"Contrast: {self.name}: {told}; noise by {self.noise_method}, {slices}"
+        name = f"{self.name}: " if self.name else ""
+        return f"Contrast: {name}{told}; noise by {self.noise_method}, {slices}"
 
 
 def _is_change(quantity: str) -> bool:

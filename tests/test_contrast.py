@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -122,7 +126,7 @@ class TestContrast:
             (np.where(REGIONS == 2, 0, PRE), POST, "signal of reference before injection is 0"),
             (np.where(REGIONS == 2, 40, PRE), POST, "CNR_relative before injection is 0"),
             (PRE, np.where(REGIONS == 1, 0, POST), "SNR of the target is 0"),
-            (np.where(REGIONS == 3, 0, PRE), POST, "air: every voxel is 0: the scanner has set"),
+            (np.where(REGIONS == 3, 0, PRE), POST, "noise before: every voxel is 0: the scanner"),
         ],
     )
     def test_a_division_by_zero_names_what_is_zero(self, pre, post, complaint):
@@ -391,3 +395,13 @@ class TestSnrMap:
     def test_noise_that_is_none(self, noise):
         with pytest.raises(rx.InputError, match=r"noise: .*expected above 0"):
             rx.snr_map(PRE, noise)
+
+
+def test_the_examples_of_the_docs(monkeypatch):
+    root = Path(__file__).parents[1]
+    monkeypatch.chdir(root)
+    text = (root / "docs" / "contrast.md").read_text(encoding="utf-8")
+    text = "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(text, {}, "contrast.md", None, 0)
+    said: list[str] = []
+    assert doctest.DocTestRunner(verbose=False).run(test, out=said.append).failed == 0, said
