@@ -24,6 +24,7 @@ from .canvas import (
     any_letters,
     short_name,
 )
+from .cohort import WORDS
 from .errors import InputError
 from .numerals import number, short
 from .timecourse import TimeCourse
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_LABELS = {
+_LABELS = WORDS | {
     "dR1_per_s": "ΔR1 (s⁻¹)",
     "dR2_per_s": "ΔR2 (s⁻¹)",
     "dR2star_per_s": "ΔR2* (s⁻¹)",
