@@ -61,6 +61,7 @@ _HOMES = {
     "read_all": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
+    "read_image": "folder",
     "read_labels": "nifti",
     "ReferenceComparison": "bias",
     "region_fit": "regionrate",
@@ -113,6 +114,7 @@ __all__ = [
     "Contrast",
     "ContrastPlan",
     "CurveFit",
+    "Displacement",
     "Estimate",
     "FitError",
     "GeometryError",
@@ -145,11 +147,13 @@ __all__ = [
     "analyse",
     "analyse_table",
     "change_ratio",
+    "check_still",
     "compare_models",
     "compare_with_reference",
     "concentration_mM",
     "concentration_map",
     "diluted_mM",
+    "displacement",
     "find_air",
     "find_tubes",
     "fit_curve",
@@ -169,6 +173,7 @@ __all__ = [
     "read",
     "read_B1",
     "read_all",
+    "read_image",
     "read_labels",
     "read_map",
     "read_regions",
@@ -220,6 +225,9 @@ if TYPE_CHECKING:
     from .curvefit import (
         fit_curve as fit_curve,
     )
+    from .displacements import Displacement as Displacement
+    from .displacements import check_still as check_still
+    from .displacements import displacement as displacement
     from .errors import (
         FitError as FitError,
     )
@@ -245,6 +253,7 @@ if TYPE_CHECKING:
     )
     from .folder import read as read
     from .folder import read_all as read_all
+    from .folder import read_image as read_image
     from .ghosts import Ghosting as Ghosting
     from .ghosts import ghosting as ghosting
     from .imagej import tubes_from_rois as tubes_from_rois
