@@ -23,6 +23,9 @@ Mask = NDArray[np.bool_]
 AT_LEAST = 100
 _SIGNAL = 24.5  # mean/SD of air of 150 coils: more is signal
 _SMOOTHED = 5  # voxels, edge of the square over which signal is sought in noise
+# Share of a slice that was set to one value from which that may be all of its air; what is left is
+# air then only if it is no brighter than this share of the brightest signal.
+_MUCH_SET, _DARK = 0.2, 0.15
 _SURE = 6.0  # times the scatter of such a square's mean: above, it holds signal
 # Of the brightest signal: what is weaker casts no bands. Tried in this order, until air is left:
 # where ghosts fill the image, they would else leave none.
@@ -158,6 +161,10 @@ def find_air(
         # Where an object fills a slice, its darkest part is the lowest level.
         if found.mean() > _SIGNAL * found.std() or found.mean() > 2 * lowest:
             air[..., z] = False
+        # Where the background was set, its darkest part is the lowest level that was not.
+        own = levels[z]
+        if own is not None and own.usable.mean() < 1 - _MUCH_SET:
+            air[..., z] &= found.mean() <= _DARK * own.brightest
     if not air.any():
         raise InputError(_why_none(levels, volume.shape), field="air", hint=NO_AIR)
     return air.reshape(values.shape)
@@ -216,7 +223,7 @@ def _grown(mask: Mask, by: int) -> Mask:
 def _why_none(levels: list[Level | None], shape: tuple[int, ...]) -> str:
     usable = sum(int(level.usable.sum()) for level in levels if level is not None)
     lost = 1 - usable / np.prod(shape)
-    if lost > 0.2:
+    if lost > _MUCH_SET:
         return f"{100 * lost:.0f} % of the image is of one value: the scanner set the background"
     return "no corner free of the object and its ghosts, which fill the image"
 

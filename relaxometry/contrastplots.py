@@ -123,6 +123,7 @@ def _same(a: float | None, b: float | None) -> bool:
 
 
 def _panel(ax: Axes, title: str, bars: Sequence[Mapping[str, Any]]) -> None:
+    large = 9 if len(bars) < 5 else 7  # stars of neighbours must not run together
     for i, bar in enumerate(bars):
         ax.bar(i, bar["height"], width=0.72, color=bar["colour"])
         top = bar["height"]
@@ -141,7 +142,7 @@ def _panel(ax: Axes, title: str, bars: Sequence[Mapping[str, Any]]) -> None:
                 (0, 2),
                 textcoords="offset points",
                 ha="center",
-                fontsize=6.5 if small else 9,
+                fontsize=6.5 if small else large,
             )
     ax.set_title(title, loc="left")
     tilted = max(len(line) for bar in bars for line in bar["label"].split("\n")) > 5

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_LABELS = {
+_LABELS = WORDS | {
     "dR1_per_s": "ΔR1 (s⁻¹)",
     "dR2_per_s": "ΔR2 (s⁻¹)",
     "dR2star_per_s": "ΔR2* (s⁻¹)",

@@ -21,6 +21,7 @@ from .regions import Regions
 _OF_ROLE = {"target": "#F0E442", "reference": "#56B4E9", "muscle": "#CC79A7", "noise": "#E69F00"}
 _MOST = 6  # images in a row
 _HEIGHT = 1.75  # inches
+_LEGEND = 0.24  # inches, a row of names
 
 
 @rc_context(STYLE)
@@ -48,7 +49,7 @@ def contrast_images(
     dx, dy, _ = voxel_size(regions.affine)
     across, down = (dx, dy) if upright(regions.affine) else (dy, dx)
     aspect = outline.shape[1] * across / (outline.shape[0] * down)
-    width, legend, title = _HEIGHT * float(np.clip(aspect, 0.4, 2.5)), 0.24, 0.18
+    width, legend, title = _HEIGHT * float(np.clip(aspect, 0.4, 2.5)), _LEGEND, 0.18
     gap = 0.06
     total = (len(planes) * (width + gap) - gap, _HEIGHT + legend + title)
     figure = Picture(figsize=(max(total[0], 3.4), total[1]))
@@ -68,16 +69,35 @@ def contrast_images(
                 ax.add_patch(PathPatch(path, fill=False, edgecolor=colour, linewidth=line))
         ax.set_xlim(-0.5, plane.shape[1] - 0.5)
         ax.set_ylim(plane.shape[0] - 0.5, -0.5)
-    figure.legend(
-        [Line2D([], [], color=_OF_ROLE[role], linewidth=2) for role in labels],
-        [_called(role, regions.name(roles[role])) for role in labels],
-        loc="lower left",
-        ncols=len(labels),
-        borderaxespad=0.1,
-        handlelength=1.2,
-        columnspacing=1.4,
-    )
+    _legend(figure, {_called(role, regions.name(roles[role])): _OF_ROLE[role] for role in labels})
     return figure
+
+
+def _legend(figure: Figure, colours: Mapping[str, str]) -> None:
+    """The regions' names below their images, in as many rows as the width asks for."""
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours.values()]
+    for columns in range(len(handles), 0, -1):
+        legend = figure.legend(
+            handles,
+            list(colours),
+            loc="lower left",
+            ncols=columns,
+            borderaxespad=0.1,
+            handlelength=1.2,
+            columnspacing=1.4,
+        )
+        taken = legend.get_window_extent()
+        if columns == 1 or taken.width <= figure.bbox.width:
+            break
+        legend.remove()
+    width, height = figure.get_size_inches()
+    more = max(0.0, taken.y1 / figure.dpi - _LEGEND)
+    if more:
+        figure.set_size_inches(width, height + more)
+        for ax in figure.axes:
+            box = ax.get_position()
+            bottom, high = (box.y0 * height + more), box.height * height
+            ax.set_position((box.x0, bottom / (height + more), box.width, high / (height + more)))
 
 
 def _called(role: str, name: str) -> str:

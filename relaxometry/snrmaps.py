@@ -106,7 +106,7 @@ def snr_map(image: NDArray[Any], noise: Noise | float) -> Estimate:
         )
     value = np.where(np.isfinite(values), values / level, np.nan)
     stderr = np.hypot(sigma / level, value * (error / level))
-    return Estimate(value, np.where(np.isnan(value), np.nan, stderr))
+    return Estimate(value, np.where(np.isnan(value), np.nan, stderr), "SNR")
 
 
 def _check(values: NDArray[Any], mask: NDArray[np.bool_], name: str) -> None:

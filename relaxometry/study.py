@@ -121,7 +121,8 @@ class StudyResult(Shown):
         return rank(self.relaxivity, facts.field_T, facts.concentration_of or None, self.literature)
 
     def __repr__(self) -> str:
-        parts = [self.facts.title or "untitled", f"{len(self.tube_table)} tubes"]
+        parts = [self.facts.title or "untitled"]
+        parts += [f"{len(self.tube_table)} tubes"] if len(self.tube_table) else []
         parts += [f"{name} by {maps.model.name}" for name, maps in self.maps.items()]
         agents = len(self.relaxivity) if self.relaxivity else 0
         for number, what in (

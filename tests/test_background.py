@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_slices_one_by_one() -> None:
     assert not rx.find_air(volume)[..., 1].any()
 
 
-def test_no_air_is_refused_with_what_to_do_instead() -> None:
+def test_no_air_is_refused_with_what_to_do_instead(sample_data: Path) -> None:
     rng = np.random.default_rng(4)
     full = magnitude(np.ones((96, 96)) * (np.abs(grid(96)[0]) < 0.97), 0.02, 1, rng)
     with pytest.raises(rx.InputError, match=r"no corner free .*'difference'.*'smoothed'"):
@@ -98,6 +99,10 @@ def test_no_air_is_refused_with_what_to_do_instead() -> None:
     masked = np.where(shape > 0.05, magnitude(shape, 0.02, 1, rng), 0)
     with pytest.raises(rx.InputError, match=r"of one value.*'smoothed'"):
         rx.find_air(masked)
+    # Of a mouse cut out of its air, the darkest organ is none.
+    mouse, _ = rx.read_image(sample_data / "in_vivo" / "mouse1" / "pre.nii.gz")
+    with pytest.raises(rx.InputError, match="of one value"):
+        rx.measure_noise(np.where(mouse < 106, 0, mouse))  # 5σ
     with pytest.raises(rx.InputError, match="16 voxels"):
         rx.find_air(np.ones((8, 8)))
     with pytest.raises(rx.InputError, match="phase_axis"):

@@ -382,6 +382,7 @@ class TestSnrMap:
     def test_value_and_error(self):
         noise = measure_noise(PRE, REGIONS == 3, "sd")
         found = rx.snr_map(PRE, noise)
+        assert repr(found).startswith("SNR map")
         np.testing.assert_allclose(found.value, PRE / 2)
         error = np.hypot(noise.sigma / 2, PRE / 2 * noise.stderr / 2)
         np.testing.assert_allclose(found.stderr, error)
