@@ -59,7 +59,7 @@ class ContrastStudy(Shown):
         By which animals before and after are compared.
     sightings : tuple of Sighting
     rates : tuple of SubjectRates
-        ΔR1 and ΔR2 from series before and after, or from the signal alone.
+        ΔR1 and ΔR2 from series before and after; then those from the signal alone.
     notes : tuple of str
     """
 
@@ -127,11 +127,11 @@ def with_rates(
     workers : int, optional
         As in :func:`relaxometry.fit_maps`.
     """
-    rates = list(study.rates)
+    fitted: list[SubjectRates] = []
     for one in settings:
         if one.rates:
-            rates += rates_by_series(one, lines, workers)
-    return replace(study, rates=tuple(rates))
+            fitted += rates_by_series(one, lines, workers)
+    return replace(study, rates=(*fitted, *study.rates))
 
 
 def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, list[str]]:
