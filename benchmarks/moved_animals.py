@@ -194,7 +194,7 @@ def main() -> int:
     options = parser.parse_args()
     many, few = range(options.animals), range(-(-options.animals // 5))
     tables = {
-        "moved-animals": table(
+        "moved-animals": lambda: table(
             [
                 "slices",
                 "SNR",
@@ -209,15 +209,16 @@ def main() -> int:
             ],
             [accuracy(1, snr, many) for snr in SNRS] + [accuracy(7, snr, few) for snr in SNRS],
         ),
-        "moved-animals-verdicts": table(
+        "moved-animals-verdicts": lambda: table(
             ["images", "passed", "refused", "not told, and says so"], verdicts(many)
         ),
-        "moved-animals-registered": table(
+        "moved-animals-registered": lambda: table(
             ["method", "slices", "animals", "middle (largest)", "worst place (largest)", "takes"],
             registered(1, range(options.registered)),
         ),
     }
-    for name, text in tables.items():
+    for name, made in tables.items():
+        text = made()
         print(text, flush=True)
         if options.write_docs:
             paste(DOCUMENT, name, text)

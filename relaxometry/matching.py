@@ -32,8 +32,10 @@ _FEWEST_BLOCKS = 4
 _DISTINCT = 7.5
 #: By which the error between blocks of patches is too small, and what remains at any SNR, in
 #: voxels: benchmarks/moved_animals.py.
-_WIDER, _LEAST_STDERR = 1.5, 0.015
-_MOST_STDERR = 0.3  # voxels; the 95 % interval is then wider than half a voxel
+_WIDER, _LEAST_STDERR = 1.9, 0.015
+#: Voxels, of the shift and of what the turn moves half way to the rim: above, it is not seen. A
+#: turn that shows at all is kept, since without it the rim is far off.
+_MOST_STDERR, _MOST_STDERR_TURN = 0.35, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -363,7 +365,8 @@ class _Patches:
         of_blocks = np.stack([np.bincount(number, gains[:, i]) for i in range(p)], axis=1)
         spread = of_blocks.T @ of_blocks * blocks / (blocks - p)
         small = inverse @ spread @ inverse * _WIDER**2 + np.eye(p) * _LEAST_STDERR**2
-        if np.sqrt(small.diagonal().max()) > _MOST_STDERR:
+        most = np.where(np.array(self.free) == 3, _MOST_STDERR_TURN, _MOST_STDERR)
+        if (np.sqrt(small.diagonal()) > most).any():
             return "the edges that show in both images do not tell the place to half a voxel"
         covariance = np.full((4, 4), np.nan)
         covariance[np.ix_(self.free, self.free)] = small * np.outer(
