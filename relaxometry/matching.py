@@ -22,6 +22,7 @@ _TURN_STEP_DEG = 2.0
 _SMOOTH = 1.0  # voxels in the plane: interpolation then hardly changes the noise
 _COARSE_SMOOTH = 1.5
 _COARSE_SLICES = 9
+_MOST_SLICES = 11
 _EDGE, _APART = 7, 3  # a patch's edge, and the distance of neighbours, in voxels
 _MOST_PATCHES = 300
 _FAINT = 0.15  # of the bright end: air, where ghosts have edges and turn otherwise
@@ -138,7 +139,8 @@ def match(first: NDArray[Any], second: NDArray[Any], aspect: float) -> Match | s
     aspect : float
         The voxel's edge along x over that along y.
     """
-    a, b = Prepared.of(first, aspect), Prepared.of(second, aspect)
+    slab = _slab(first)
+    a, b = Prepared.of(first[..., slab], aspect), Prepared.of(second[..., slab], aspect)
     if a is None or b is None:
         return "an image is constant"
     turns = np.radians(np.arange(-SEARCHED_DEG, SEARCHED_DEG + 0.1, _TURN_STEP_DEG))
@@ -159,6 +161,17 @@ def match(first: NDArray[Any], second: NDArray[Any], aspect: float) -> Match | s
             return found
         reasons.append(found)
     return reasons[-1]
+
+
+def _slab(image: NDArray[Any]) -> slice:
+    """The slices about the middle of the object: a rigid body moves alike in all of them."""
+    nz = image.shape[2]
+    if nz <= _MOST_SLICES:
+        return slice(0, nz)
+    bright = np.nansum(np.square(image, dtype=float), axis=(0, 1))
+    middle = int((np.arange(nz) * bright).sum() / bright.sum()) if bright.any() else nz // 2
+    first = min(max(middle - _MOST_SLICES // 2, 0), nz - _MOST_SLICES)
+    return slice(first, first + _MOST_SLICES)
 
 
 def _noise(values: Array) -> float:
