@@ -43,6 +43,8 @@ _HOMES = {
     "ghosting": "ghosts",
     "InputError": "errors",
     "inspect": "inspection",
+    "intensity_scale": "scaling",
+    "IntensityScale": "scaling",
     "measure_contrast": "contrast",
     "measure_noise": "noiselevel",
     "MapImage": "mapimage",
@@ -59,6 +61,7 @@ _HOMES = {
     "RateChange": "ratechange",
     "read": "folder",
     "read_all": "folder",
+    "read_image": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
     "read_image": "folder",
@@ -68,6 +71,8 @@ _HOMES = {
     "region_rate": "regionrate",
     "RegionChange": "regionchange",
     "RegionConcentration": "concentrationmap",
+    "register": "registration",
+    "Registered": "registration",
     "Relaxivity": "regression",
     "relaxivity": "agents",
     "relaxivity_fit": "regression",
@@ -120,6 +125,7 @@ __all__ = [
     "GeometryError",
     "Ghosting",
     "InputError",
+    "IntensityScale",
     "MapImage",
     "Noise",
     "OffsetVerdict",
@@ -131,6 +137,7 @@ __all__ = [
     "RegionChange",
     "RegionConcentration",
     "Regions",
+    "Registered",
     "Relaxivity",
     "RelaxivityTable",
     "RelaxometryError",
@@ -161,6 +168,7 @@ __all__ = [
     "fit_tubes",
     "ghosting",
     "inspect",
+    "intensity_scale",
     "measure_contrast",
     "measure_noise",
     "offset_warranted",
@@ -180,6 +188,7 @@ __all__ = [
     "reference",
     "region_fit",
     "region_rate",
+    "register",
     "relaxivity",
     "relaxivity_fit",
     "report",
@@ -283,10 +292,14 @@ if TYPE_CHECKING:
     from .regionrate import region_rate as region_rate
     from .regions import Regions as Regions
     from .regions import read_regions as read_regions
+    from .registration import Registered as Registered
+    from .registration import register as register
     from .regression import Relaxivity as Relaxivity
     from .regression import relaxivity_fit as relaxivity_fit
     from .reports import report as report
     from .sample import write_study as write_study
+    from .scaling import IntensityScale as IntensityScale
+    from .scaling import intensity_scale as intensity_scale
     from .selection import (
         OffsetVerdict as OffsetVerdict,
     )
