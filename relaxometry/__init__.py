@@ -64,7 +64,6 @@ _HOMES = {
     "read_image": "folder",
     "read_map": "mapfiles",
     "read_B1": "b1",
-    "read_image": "folder",
     "read_labels": "nifti",
     "ReferenceComparison": "bias",
     "region_fit": "regionrate",
