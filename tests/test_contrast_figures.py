@@ -1,9 +1,8 @@
-"""Figures of contrast: the regions' names fit below their images, quantities have words."""
+"""Figures of contrast: the regions' names fit below their images."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import relaxometry as rx
@@ -27,13 +26,3 @@ def test_names_of_regions_are_never_cut_off(images: int, names: dict[str, int]) 
     box = legend.get_window_extent()
     assert box.x1 <= figure.bbox.width
     assert box.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes) + 1
-
-
-def test_a_time_course_names_its_quantity_in_words() -> None:
-    table = pd.DataFrame({"animal": "1", "time_s": [0.0, 600.0, 1800.0], "value": [1.0, 2.0, 1.5]})
-    figure = plots.time_course(rx.time_course(table, "CNR_relative"))
-    assert figure.axes[0].get_ylabel() == "CNR, relative"
-    assert "change of CNR, relative" in {
-        ax.get_ylabel()
-        for ax in plots.time_course(rx.time_course(table, "CNR_relative"), change=True).axes
-    }
