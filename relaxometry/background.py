@@ -33,7 +33,7 @@ _CASTS = (0.0, 0.03, 0.06, 0.12, 0.2)
 #: Where nothing but noise is left, and what to do then.
 NO_AIR = (
     "measure noise by 'difference' (two images taken alike) or 'smoothed' (one even region), or "
-    "give a patch of air"
+    "give a patch of air, or say by phase_axis along which axis ghosts lie"
 )
 
 

@@ -115,7 +115,7 @@ class RegionConcentration(Shown):
     def __repr__(self) -> str:
         name = f" of {self.name}" if self.name else ""
         value = Estimate(self.value, self.stderr, "concentration")
-        return f"RegionConcentration{name}: {value} ({self.r_stderr:.2g} mM of it by r)"
+        return f"RegionConcentration: {value}{name} ({self.r_stderr:.2g} mM of it by r)"
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

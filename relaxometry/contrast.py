@@ -190,6 +190,7 @@ def measure_contrast(
     noise_method: NoiseMethod = "sd",
     coils: int = 1,
     pooled: bool = False,
+    phase_axis: int | None = None,
     repeats: tuple[NDArray[Any], NDArray[Any]] | None = None,
     as_scanned: NDArray[Any] | None = None,
     scale: Estimate | None = None,
@@ -214,6 +215,8 @@ def measure_contrast(
         Coils combined by root sum of squares, for ``mean`` and ``chi``.
     pooled : bool
         One noise for all slices of an image instead of one each.
+    phase_axis : {0, 1}, optional
+        The axis along which ghosts lie (0 is x, 1 is y), where air is sought: there is more of it.
     repeats : tuple of ndarray, optional
         For ``difference``: the image before, and the one after, taken a second time.
     as_scanned : ndarray, optional
@@ -257,7 +260,7 @@ def measure_contrast(
     noisy = images if as_scanned is None else images | {"post": _volume(as_scanned)}
     found = {}
     for when, image in noisy.items():
-        how = (noise_method, coils, pooled, second.get(when))
+        how = (noise_method, coils, pooled, second.get(when), phase_axis)
         try:
             found[when] = _noises(image, masks, *how, present)
         except InputError as error:
@@ -343,13 +346,16 @@ def _noises(
     coils: int,
     pooled: bool,
     second: NDArray[Any] | None,
+    phase_axis: int | None,
     slices: list[int],
 ) -> tuple[Noise, ...]:
     tissue = method in ("difference", "smoothed")
     if tissue:
         where = masks.get("noise", masks["reference"])
+    elif "noise" in masks:
+        where = masks["noise"]
     else:
-        where = masks["noise"] if "noise" in masks else find_air(image)
+        where = find_air(image, phase_axis=phase_axis)
     noises = [
         measure_noise(
             np.asarray(image[..., z], dtype=float),

@@ -51,6 +51,7 @@ class ContrastSettings:
     noise_method: str = "sd"
     coils: int = 1
     pooled: bool = False
+    phase_axis: int | None = None
     pre_repeat: Path | None = None
     post_repeat: tuple[Path, ...] = ()
     animal: str = ""
@@ -121,6 +122,7 @@ def contrast_settings(table: TomlTable, methods: Sequence[str]) -> ContrastSetti
         noise_method=method,
         coils=coils or 1,
         pooled=table.choice("noise_slices", ("each", "pooled")) == "pooled",
+        phase_axis={"x": 0, "y": 1, None: None}[table.choice("phase_axis", ("x", "y"))],
         pre_repeat=pre_repeat,
         post_repeat=post_repeat,
         animal=_name(table, "animal"),

@@ -74,14 +74,30 @@ class ContrastStudy(Shown):
         """As of :func:`relaxometry.over_animals`; empty where no animal is named."""
         return over_animals(self.contrasts, self.test)
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """Each measurement, a row per subject and time, as ``contrast.csv``."""
+        return pd.DataFrame([one.row() for one in self.contrasts])
+
+    @property
+    def rate_table(self) -> pd.DataFrame:
+        """Each change of rates, a row per subject, time and region, as ``rate_changes.csv``."""
+        return pd.DataFrame([row for one in self.rates for row in one.rows])
+
     @cached_property
     def courses(self) -> tuple[TimeCourse, ...]:
         """Each quantity over time, where a group was measured at two times or more."""
         return courses_of(self.contrasts, self.rates)
 
     def __repr__(self) -> str:
-        n = len(self.contrasts)
-        return f"ContrastStudy: {n} measurement{'' if n == 1 else 's'}"
+        parts = [f"{len(self.contrasts)} measurements of {len(self._subjects)} subjects"]
+        parts += [f"{len(self.rates)} changes of rates"] if self.rates else []
+        parts += [f"{len(self.courses)} time courses"] if self.courses else []
+        return f"ContrastStudy: {', '.join(parts)}"
+
+    @property
+    def _subjects(self) -> set[str]:
+        return {one.animal or one.name for one in self.contrasts}
 
 
 def measure_study(settings: Sequence[ContrastSettings], test: PairedTest = "t") -> ContrastStudy:
@@ -166,6 +182,7 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
                 noise_method=settings.noise_method,  # type: ignore[arg-type]
                 coils=settings.coils,
                 pooled=settings.pooled,
+                phase_axis=settings.phase_axis,
                 repeats=repeats,
                 as_scanned=scanned,
                 scale=scale.ratio if scale is not None and settings.scale == "correct" else None,

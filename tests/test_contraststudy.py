@@ -224,6 +224,15 @@ class TestRefused:
         plain = rx.analyse(study()).contrasts[0]
         assert masked.mean("SNR_target_pre") == pytest.approx(plain.mean("SNR_target_pre"), rel=0.1)
 
+    def test_no_corner_of_air(self, study):
+        text = ONE.replace('noise = "air"\n', "")
+        with pytest.raises(
+            rx.InputError, match="noise before: no corner free of the object.*phase"
+        ):
+            rx.analyse(study(text))
+        found = rx.analyse(study(text + 'phase_axis = "x"\n')).contrasts[0]
+        assert found.mean("SNR_target_pre") == pytest.approx(59.6, rel=0.06)
+
     def test_coils_that_are_not_said(self, study):
         with pytest.raises(rx.InputError, match=r"noise before: .* not of 1; .*coils=8") as caught:
             rx.analyse(study(before={"coils": 8}, coils=8))
