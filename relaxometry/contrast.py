@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .background import find_air
+from .background import NO_AIR, find_air
 from .contrastformulas import (
     FORMULAS,
     change,
@@ -356,6 +356,7 @@ def _noises(
         where = masks["noise"]
     else:
         where = find_air(image, phase_axis=phase_axis)
+        slices = _with_air(where, slices, pooled)
     noises = [
         measure_noise(
             np.asarray(image[..., z], dtype=float),
@@ -368,6 +369,18 @@ def _noises(
         for z in slices
     ]
     return (pool_noise(noises),) if pooled else tuple(noises)
+
+
+def _with_air(air: Mask, slices: list[int], pooled: bool) -> list[int]:
+    """The slices whose noise is measured where air was sought: all, or for one noise those with."""
+    empty = [z for z in slices if not air[..., z].any()]
+    if empty and not (pooled and len(empty) < len(slices)):
+        raise InputError(
+            f"no corner free of the object and its ghosts in slice {empty[0] + 1}",
+            expected="air in every slice",
+            hint=f'{NO_AIR}; with noise_slices = "pooled" air in one slice is enough',
+        )
+    return [z for z in slices if z not in empty]
 
 
 def _as_estimate(noises: tuple[Noise, ...], exact: bool = False) -> Estimate:

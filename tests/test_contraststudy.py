@@ -227,11 +227,12 @@ class TestRefused:
     def test_no_corner_of_air(self, study):
         text = ONE.replace('noise = "air"\n', "")
         with pytest.raises(
-            rx.InputError, match="noise before: no corner free of the object.*phase"
+            rx.InputError, match=r"noise before: no corner free of the object.* in slice .*phase"
         ):
             rx.analyse(study(text))
-        found = rx.analyse(study(text + 'phase_axis = "x"\n')).contrasts[0]
-        assert found.mean("SNR_target_pre") == pytest.approx(59.6, rel=0.06)
+        for more in ('phase_axis = "x"\n', 'noise_slices = "pooled"\n'):
+            found = rx.analyse(study(text + more)).contrasts[0]
+            assert found.mean("SNR_target_pre") == pytest.approx(59.6, rel=0.06)
 
     def test_coils_that_are_not_said(self, study):
         with pytest.raises(rx.InputError, match=r"noise before: .* not of 1; .*coils=8") as caught:
