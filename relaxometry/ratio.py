@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,13 +97,14 @@ def ratio(numerator: Relaxivity, denominator: Relaxivity) -> Ratio:
     if not math.isfinite(value * n.stderr * d.stderr):
         unknown = (math.nan, math.nan)
         return Ratio(value, math.nan, 0.0, math.nan, unknown, unknown, numerator, denominator)
-    variance, k = _difference(numerator, denominator, value)
+    pair = _Pair(numerator, denominator)
+    variance, k = _difference(pair, value)
     apart = n.stderr**2 + (value * d.stderr) ** 2
     limit = n.stderr * d.stderr
     covariance = (apart - variance) / (2 * value) if value else 0.0
     covariance = min(max(covariance, -limit), limit)
     stderr = math.sqrt(max(apart - 2 * value * covariance, 0.0)) / abs(d.value)
-    interval = _where_flat(_criterion(numerator, denominator), value, stderr)
+    interval = _where_flat(_criterion(pair), value, stderr)
     delta = (value - k * stderr, value + k * stderr)
     return Ratio(value, stderr, covariance, k, delta, interval, numerator, denominator)
 
@@ -155,23 +157,41 @@ _LONGER = 1.25
 _INFINITY = 1e-6
 
 
-def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, float]:
+class _Pair:
+    """Two lines, and what is asked of them for every ρ anew."""
+
+    def __init__(self, one: Relaxivity, other: Relaxivity) -> None:
+        self.lines = one, other
+        self.common = _common(one, other)
+        self.stderr = one.slope.stderr, other.slope.stderr
+
+    @cached_property
+    def pull(self) -> tuple[Array, Array]:
+        return self.lines[0].pull, self.lines[1].pull
+
+    @cached_property
+    def rate_variance(self) -> tuple[Array, Array]:
+        return _rate_variance(self.lines[0]), _rate_variance(self.lines[1])
+
+
+def _difference(pair: _Pair, rho: float) -> tuple[float, float]:
     """Variance of the slope of R2 − ρ·R1, and the coverage factor of its interval."""
-    mine, theirs = _common(one, other)
-    apart = one.slope.stderr**2 + (rho * other.slope.stderr) ** 2
+    (one, other), (mine, theirs) = pair.lines, pair.common
+    apart = pair.stderr[0] ** 2 + (rho * pair.stderr[1]) ** 2
     if mine.size <= max(one.parameters, other.parameters):
         # Not the same tubes: two estimates that know nothing of each other.
-        parts = np.array([one.slope.stderr**2, (rho * other.slope.stderr) ** 2])
+        parts = np.array([pair.stderr[0] ** 2, (rho * pair.stderr[1]) ** 2])
         sure = np.array([one.known, other.known])
         dofs = np.array([one.dof, other.dof])
         return apart, _coverage(float(parts @ sure), parts * (1 - sure), dofs)
     absolute = one.method in ABSOLUTE and other.method in ABSOLUTE
-    error = _rate_variance(one)[mine] + rho**2 * _rate_variance(other)[theirs]
-    stated = float(one.pull**2 @ _rate_variance(one))
-    stated += rho**2 * float(other.pull**2 @ _rate_variance(other))
+    mine_of, theirs_of = pair.rate_variance
+    error = mine_of[mine] + rho**2 * theirs_of[theirs]
+    stated = float(pair.pull[0] ** 2 @ mine_of)
+    stated += rho**2 * float(pair.pull[1] ** 2 @ theirs_of)
     if absolute and {one.method, other.method} & set(BOTH_AXES):
-        stated += _from_concentrations(one, other, mine, theirs, rho)
-    chi2, dof = _scatter(one, other, mine, theirs, rho, error)
+        stated += _from_concentrations(pair, rho)
+    chi2, dof = _scatter(pair, rho, error)
     if dof < 1:
         return stated, STATED95 if absolute else math.nan
     found = chi2 / dof
@@ -181,25 +201,19 @@ def _difference(one: Relaxivity, other: Relaxivity, rho: float) -> tuple[float, 
     return scale * stated, k
 
 
-def _scatter(
-    one: Relaxivity,
-    other: Relaxivity,
-    mine: NDArray[np.intp],
-    theirs: NDArray[np.intp],
-    rho: float,
-    variance: Array,
-) -> tuple[float, int]:
+def _scatter(pair: _Pair, rho: float, variance: Array) -> tuple[float, int]:
     """χ² of the line through R2 − ρ·R1 of common tubes, and its degrees of freedom.
 
     From this difference the concentrations cancel. Where they have errors its best line is not the
     one that was drawn; what lies between the two is then no scatter, and one degree less is left.
     """
+    (one, other), (mine, theirs) = pair.lines, pair.common
     used = variance > 0
     sigma = np.sqrt(variance[used])
     c, R = one.concentration[mine], one.rate[mine] - rho * other.rate[theirs]
     columns = [c] if one.fixed and other.fixed else [np.ones_like(c), c]
     if one.method in BOTH_AXES:
-        columns.append(one.pull[mine] * variance)
+        columns.append(pair.pull[0][mine] * variance)
     if one.fixed and other.fixed:
         R = R - (one.R0.value - rho * other.R0.value)
     # In units of their own size, so that the rank can be told.
@@ -229,25 +243,20 @@ def _rate_variance(line: Relaxivity) -> Array:
         return np.where(line.weight > 0, 1 / line.weight, 0.0)
 
 
-def _from_concentrations(
-    one: Relaxivity,
-    other: Relaxivity,
-    mine: NDArray[np.intp],
-    theirs: NDArray[np.intp],
-    rho: float,
-) -> float:
+def _from_concentrations(pair: _Pair, rho: float) -> float:
     """What stated errors of concentrations leave in R2 − ρ·R1: little where tubes are common."""
+    (one, other), (mine, theirs) = pair.lines, pair.common
     # Of each tube of either line: how far its concentration moves the difference of the slopes.
-    alone = one.r.value * one.pull * np.nan_to_num(one.concentration_sd)
-    others = rho * other.r.value * other.pull * np.nan_to_num(other.concentration_sd)
+    alone = one.r.value * pair.pull[0] * np.nan_to_num(one.concentration_sd)
+    others = rho * other.r.value * pair.pull[1] * np.nan_to_num(other.concentration_sd)
     both = alone[mine] - others[theirs]
     single = np.delete(alone, mine) @ np.delete(alone, mine)
     return float(both @ both + single + np.delete(others, theirs) @ np.delete(others, theirs))
 
 
-def _criterion(one: Relaxivity, other: Relaxivity) -> Callable[[float], float]:
+def _criterion(pair: _Pair) -> Callable[[float], float]:
     """What is below 0 for ratios ρ with which the slope of R2 − ρ·R1 could be 0."""
-    mine, theirs = _common(one, other)
+    (one, other), (mine, theirs) = pair.lines, pair.common
     own = one.method in _OF_THEIR_OWN and one.method == other.method
     if own and mine.size == max(one.n, other.n):
         c, R2, R1 = one.concentration[mine], one.rate[mine], other.rate[theirs]
@@ -266,7 +275,7 @@ def _criterion(one: Relaxivity, other: Relaxivity) -> Callable[[float], float]:
         return beyond
 
     def unlikely(rho: float) -> float:
-        variance, k = _difference(one, other, rho)
+        variance, k = _difference(pair, rho)
         off = abs(one.r.value - rho * other.r.value)
         return float(off - k * math.sqrt(variance))
 

@@ -9,6 +9,32 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+#: Modules that share what takes long to make: one worker runs all tests of a group.
+TOGETHER = {
+    "test_cli": "command",  # a study and its report
+    "test_engines": "compiled",  # loops, to be compiled once
+    "test_fit": "compiled",
+    "test_pdfpage": "paper",
+    "test_plots": "plots",  # a study of full size
+    "test_privacy": "privacy",
+    "test_reference": "reference",
+    "test_reports": "reports",
+    "test_study": "study",
+    "test_tubes_command": "tubes",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests belong together; ``--dist loadgroup`` begins with the largest groups."""
+    for item in items:
+        module = item.path.stem
+        group = TOGETHER.get(module)
+        if "TestStudy" in item.nodeid and module == "test_judgement":
+            group = "judgement"  # a report
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
