@@ -14,6 +14,8 @@ from .units import RELAXIVITY_OF, elapsed
 Region = int | str
 #: How a subject that moved between two scans is met.
 MOVES = ("refuse", "correct", "ignore")
+#: How a moved image is registered: by the edges that told the motion, or by SimpleITK.
+REGISTRATIONS = ("edges", "mattes")
 #: How the brightness of two sessions is met: looked at by a reference, divided out, not looked at.
 SCALES = ("check", "correct", "ignore")
 QUANTITIES = ("T1", "T2")
@@ -58,6 +60,7 @@ class ContrastSettings:
     group: str = ""
     agent: str = ""
     shift: str = "refuse"
+    registration: str = "edges"
     scale: str = "check"
     TE_s: float | None = None
     rates: tuple[RateSettings, ...] = ()
@@ -129,6 +132,7 @@ def contrast_settings(table: TomlTable, methods: Sequence[str]) -> ContrastSetti
         group=_name(table, "group"),
         agent=table.text("agent"),
         shift=table.choice("shift", MOVES) or "refuse",
+        registration=table.choice("registration", REGISTRATIONS) or "edges",
         scale=table.choice("scale", SCALES) or "check",
         TE_s=table.time("TE"),
         rates=rates,

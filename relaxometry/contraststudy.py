@@ -254,7 +254,7 @@ def _in_place(
     where = np.isin(regions.labels, labels)
     found = displacement(pre, post, affine, mask=where)
     if settings.shift == "correct" and found.beyond(STILL_VOXELS):
-        registered = register(pre, post, affine)
+        registered = register(pre, post, affine, mask=where, method=settings.registration)  # type: ignore[arg-type]
         return _InPlace(registered.image, (f"registered: {registered.words}", *registered.notes))
     return _InPlace(post, check_still(found, STILL_VOXELS))
 

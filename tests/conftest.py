@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 #: Modules that share what takes long to make: one worker runs all tests of a group.
 TOGETHER = {
     "test_cli": "command",  # a study and its report
+    "test_contraststudy": "mice",  # a study of five
     "test_engines": "compiled",  # loops, to be compiled once
     "test_fit": "compiled",
     "test_pdfpage": "paper",

@@ -180,10 +180,11 @@ class TestMoved:
     def test_less_than_half_a_voxel_is_let_pass(self, study):
         assert len(rx.analyse(study(shift_mm=(0.09, 0.0))).contrasts) == 1
 
-    def test_registered_the_numbers_are_those_of_a_mouse_that_lay_still(self, study):
-        pytest.importorskip("SimpleITK")
+    @pytest.mark.parametrize("how", ["edges", "mattes"])
+    def test_registered_the_numbers_are_those_of_a_mouse_that_lay_still(self, study, how):
         still = rx.analyse(study()).contrasts[0]
-        moved = rx.analyse(study(ONE + 'shift = "correct"\n', shift_mm=(0.6, -0.3))).contrasts[0]
+        text = ONE + f'shift = "correct"\nregistration = "{how}"\n'
+        moved = rx.analyse(study(text, shift_mm=(0.6, -0.3))).contrasts[0]
         assert moved.mean("dCNR") == pytest.approx(still.mean("dCNR"), rel=0.02)
         assert moved.mean("SNR_reference_post") == pytest.approx(
             still.mean("SNR_reference_post"), rel=0.05
