@@ -255,7 +255,7 @@ def _in_place(
     found = displacement(pre, post, affine, mask=where)
     if settings.shift == "correct" and found.beyond(STILL_VOXELS):
         registered = register(pre, post, affine, mask=where, method=settings.registration)  # type: ignore[arg-type]
-        return _InPlace(registered.image, (f"registered: {registered.words}", *registered.notes))
+        return _InPlace(registered.image, (registered.words, *registered.notes))
     return _InPlace(post, check_still(found, STILL_VOXELS))
 
 
