@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from .fit import fit_maps
 from .folder import read, read_image
 from .jupyter import Shown
 from .models import model_for
+from .noiselevel import OF_AIR, measure_noise, pool_noise
 from .quoted import quoted
 from .ratechange import RateChange, rate_change
 from .regionchange import RegionChange, change_ratio
@@ -79,6 +80,7 @@ def rates_by_series(
     drawn = _drawn(settings)
     found: dict[float | None, dict[str, RateChange]] = {}
     kept: dict[str, Regions] = {}
+    sigmas: dict[tuple[float | None, str], _Sigmas] = {}
     for rate in settings.rates:
         before = _series(rate, rate.pre)
         regions = _on(before, drawn, settings)
@@ -91,6 +93,7 @@ def rates_by_series(
             except InputError as error:
                 raise (error if error.path else error.at(path)) from None
             found.setdefault(time, {})[change.quantity] = change
+            sigmas[time, change.quantity] = _sigmas(change, regions, settings)
             kept[change.quantity] = regions
     agents = _relaxivities(settings, lines)
     for time in sorted(found, key=lambda t: -1.0 if t is None else t):
@@ -100,12 +103,13 @@ def rates_by_series(
             for rate, change in changes.items()
             if RELAXIVITY_OF.get(rate) in agents
         }
-        rows, notes = [], []
+        own = {rate: sigmas[time, rate] for rate in changes}
+        rows, notes = [], [f"{rate}: {one.note}" for rate, one in own.items() if one.note]
         for role in _ROLES:
             region = getattr(settings, role)
             if region is None:
                 continue
-            row, said = _row(changes, concentrations, kept, region)
+            row, said = _row(changes, concentrations, kept, region, own)
             rows.append(_whose(settings, time) | {"role": role} | row)
             notes += [f"{row['region']}: {note}" for note in said]
         notes += [note for change in changes.values() for note in change.notes]
@@ -206,6 +210,33 @@ def _fitted(series: Series, regions: Regions, settings: ContrastSettings) -> NDA
     return mask
 
 
+class _Sigmas(NamedTuple):
+    """σ of the series before and after, or why the floor of their noise is not known."""
+
+    values: tuple[float, float] | None
+    note: str = ""
+
+
+def _sigmas(change: RateChange, regions: Regions, settings: ContrastSettings) -> _Sigmas:
+    """σ by the air that was drawn, of one coil: with it the floor is taken off mean signals."""
+    if settings.noise is None or settings.coils > 1 or settings.noise_method not in OF_AIR:
+        return _Sigmas(None)
+    found = []
+    for series in (change.pre.series, change.post.series):
+        air = regions.labels == regions.label(settings.noise, "region noise")
+        if series.signed:
+            return _Sigmas(None)
+        try:
+            noises = [
+                measure_noise(np.asarray(series.signal[..., i], dtype=float), air, "rayleigh")
+                for i in range(len(series.protocol))
+            ]
+        except InputError as error:
+            return _Sigmas(None, f"the floor of the noise stays in the fits: {error.found}")
+        found.append(pool_noise(noises).sigma)
+    return _Sigmas((found[0], found[1]))
+
+
 def _relaxivities(settings: ContrastSettings, lines: RelaxivityTable | None) -> dict[str, Estimate]:
     """The relaxivity of each rate: as stated, else of the agent by the study's own lines."""
     stated = {
@@ -240,6 +271,7 @@ def _row(
     concentrations: Mapping[str, ConcentrationMap],
     regions: Mapping[str, Regions],
     region: int | str,
+    sigmas: Mapping[str, _Sigmas],
 ) -> tuple[dict[str, Any], list[str]]:
     """Every change of one region, their ratio and the concentrations they tell."""
     found: dict[str, RegionChange] = {}
@@ -247,14 +279,15 @@ def _row(
     notes: list[str] = []
     for rate in sorted(changes):
         name = regions[rate].name(region)
-        one = changes[rate].region(regions[rate].mask(region), name)
+        sigma = sigmas[rate].values
+        one = changes[rate].region(regions[rate].mask(region), name, sigma=sigma)
         found[rate] = one
         notes += one.notes
         own = one.row()
         row = {"region": name} | row | {k: v for k, v in own.items() if k not in _OWN}
         row |= {f"{CHANGE_OF[rate]}_{key}": own[key] for key in _OWN[1:]}
         if rate in concentrations:
-            told = concentrations[rate].region(regions[rate].mask(region), name)
+            told = concentrations[rate].of(one)
             by = f"concentration_by_{RELAXIVITY_OF[rate]}"
             row |= {
                 key.replace("concentration", by): value
