@@ -45,7 +45,7 @@ _HOMES = {
     "inspect": "inspection",
     "intensity_scale": "scaling",
     "IntensityScale": "scaling",
-    "measure_contrast": "contrast",
+    "measure_contrast": "contrastmeasure",
     "measure_noise": "noiselevel",
     "MapImage": "mapimage",
     "MODELS": "models",
@@ -226,7 +226,7 @@ if TYPE_CHECKING:
     from .concentrationmap import RegionConcentration as RegionConcentration
     from .concentrationmap import concentration_map as concentration_map
     from .contrast import Contrast as Contrast
-    from .contrast import measure_contrast as measure_contrast
+    from .contrastmeasure import measure_contrast as measure_contrast
     from .curvefit import (
         CurveFit as CurveFit,
     )

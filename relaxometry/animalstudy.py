@@ -160,7 +160,7 @@ def _write_words(
         )
         if mouse is animals[0]:
             study += _SERIES.format(number=number, peak=scan.rate_time_min)
-        study += _RELAXIVITIES.format(r1=agent.r1, r2=agent.r2)
+            study += _RELAXIVITIES.format(r1=agent.r1, r2=agent.r2)
     readme = _README.format(
         n=len(animals),
         field=scan.field_T,

@@ -20,7 +20,7 @@ FORMULAS: Mapping[str, str] = MappingProxyType(
     {
         "SNR": "S/noise",
         "CNR_relative": "|SNR(target) − SNR(reference)|/SNR(target)",
-        "CNR_usual": "|S(target) − S(reference)|/noise",
+        "CNR_usual": "|S(target) − S(reference)|/σ",
         "TM": "S(target)/S(muscle)",
         "RE": "(S(post) − S(pre))/S(pre)",
         "dSNR": "|SNR(post) − SNR(pre)|/SNR(pre)",
@@ -70,11 +70,11 @@ def cnr_relative(target: Estimate | float, reference: Estimate | float) -> Estim
     return Estimate(np.abs(1 - np.asarray(ratio.value)), ratio.stderr)
 
 
-def cnr_usual(target: Estimate, reference: Estimate, noise: Estimate) -> Estimate:
-    """|S_target − S_reference|/noise."""
-    _nonzero(noise, "the noise", positive=True)
+def cnr_usual(target: Estimate, reference: Estimate, sigma: Estimate) -> Estimate:
+    """|S_target − S_reference|/σ, σ the SD of each Gaussian channel, whatever divides SNR."""
+    _nonzero(sigma, "the noise", positive=True)
     difference = np.abs(np.subtract(target.value, reference.value))
-    return Estimate(difference, np.hypot(target.stderr, reference.stderr)).over(noise)
+    return Estimate(difference, np.hypot(target.stderr, reference.stderr)).over(sigma)
 
 
 def target_to_muscle(target: Estimate, muscle: Estimate) -> Estimate:

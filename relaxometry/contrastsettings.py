@@ -108,6 +108,18 @@ def contrast_settings(table: TomlTable, methods: Sequence[str]) -> ContrastSetti
             field=table.key("noise_method"),
             expected='with "difference" each image a second time, with others none',
         )
+    if table.seen("scale") and table.values["scale"] == "correct" and not table.seen("muscle"):
+        raise InputError(
+            "'correct' without a muscle",
+            field=table.key("scale"),
+            expected="muscle, a region that takes up no agent",
+        )
+    if table.seen("agent") and not rates:
+        raise InputError(
+            "without series before and after",
+            field=table.key("agent"),
+            expected="T1_pre and T1_post, or T2_pre and T2_post",
+        )
     coils = table.take("coils", int)
     if coils is not None and coils < 1:
         raise InputError(f"{coils}", field=table.key("coils"), expected="a whole number from 1")
@@ -211,6 +223,12 @@ def _rates(table: TomlTable) -> list[RateSettings]:
             )
         after = table.paths(post)
         if not table.seen(pre) and not after:
+            if r is not None:
+                raise InputError(
+                    f"without {pre} and {post}",
+                    field=table.key(f"{relaxivity}_per_mM_per_s"),
+                    expected="series before and after, of which it makes concentrations",
+                )
             continue
         if not table.seen(pre) or not after:
             missing = post if table.seen(pre) else pre

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from .agents import RelaxivityTable
 from .cohort import over_animals
-from .contrast import Contrast, measure_contrast
+from .contrast import Contrast
+from .contrastmeasure import measure_contrast
 from .contrastsettings import ContrastSettings, PairedTest
-from .displacements import check_still, displacement
+from .displacements import STILL_VOXELS, check_still, displacement
 from .errors import GeometryError, InputError
 from .folder import read_image
 from .geometry import Affine, same_grid
@@ -24,15 +26,13 @@ from .jupyter import Shown
 from .ratestudy import SubjectRates, rates_by_series, rates_by_signal
 from .regions import Regions, read_regions
 from .registration import register
-from .scaling import IntensityScale, intensity_scale
+from .scaling import FEWEST, IntensityScale, intensity_scale
 from .studycourses import courses_of
 from .timecourse import TimeCourse
 from .units import elapsed_text
 
 Image = NDArray[np.float64]
 
-#: Up to here the regions drawn on one image hold for the other.
-STILL_VOXELS = 0.5
 # Headers write positions with 4 to 6 digits.
 _PLACE_TOLERANCE_MM = 0.01
 
@@ -61,6 +61,8 @@ class ContrastStudy(Shown):
     rates : tuple of SubjectRates
         ΔR1 and ΔR2 from series before and after; then those from the signal alone.
     notes : tuple of str
+    failures : tuple of str
+        What was asked for and could not be told, as whether a subject lay still.
     """
 
     contrasts: tuple[Contrast, ...] = ()
@@ -68,6 +70,7 @@ class ContrastStudy(Shown):
     sightings: tuple[Sighting, ...] = ()
     rates: tuple[SubjectRates, ...] = ()
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
     @cached_property
     def animals(self) -> pd.DataFrame:
@@ -109,20 +112,14 @@ def measure_study(settings: Sequence[ContrastSettings], test: PairedTest = "t") 
         Naming the file: for images that lie elsewhere or moved, regions that are missing, noise
         that cannot be measured in the way that is asked for.
     """
-    contrasts: list[Contrast] = []
-    rates: list[SubjectRates] = []
-    sightings, notes = [], []
-    for one in settings:
-        if one.pre is None:
-            continue
-        found, seen, said = _measured(one)
-        contrasts += found
-        sightings.append(seen)
-        notes += said
-        if one.TE_s is not None:
-            rates += rates_by_signal(one, found, seen.images, seen.regions)
+    found = [_measured(one) for one in settings if one.pre is not None]
     return ContrastStudy(
-        tuple(contrasts), test, tuple(sightings), tuple(rates), tuple(dict.fromkeys(notes))
+        tuple(contrast for one in found for contrast in one.contrasts),
+        test,
+        tuple(sighting for one in found for sighting in one.sightings),
+        tuple(rates for one in found for rates in one.rates),
+        tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        tuple(dict.fromkeys(failure for one in found for failure in one.failures)),
     )
 
 
@@ -150,7 +147,8 @@ def with_rates(
     return replace(study, rates=(*fitted, *study.rates))
 
 
-def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, list[str]]:
+def _measured(settings: ContrastSettings) -> ContrastStudy:
+    """One ``[[contrast]]`` with images."""
     assert settings.pre is not None
     pre, affine = read_image(settings.pre)
     regions = _regions(settings, pre, affine)
@@ -162,18 +160,18 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
     repeat = None if settings.pre_repeat is None else _alike(settings.pre_repeat, settings, affine)
     contrasts: list[Contrast] = []
     images: list[tuple[str, Image]] = [("before", pre)]
+    scales: list[IntensityScale | None] = []
     notes: list[str] = []
+    failures: list[str] = []
     for i, (path, time) in enumerate(zip(settings.post, settings.times_s, strict=True)):
         scanned = _alike(path, settings, affine)
+        second = None if repeat is None else _alike(settings.post_repeat[i], settings, affine)
         name = " ".join(
             part for part in (settings.name, "" if time is None else elapsed_text(time)) if part
         )
         try:
-            moved = _in_place(pre, scanned, affine, regions, settings)
+            moved = _in_place(pre, scanned, second, affine, regions, settings)
             scale = _scale(pre, moved.image, regions, settings)
-            repeats = None
-            if repeat is not None:
-                repeats = repeat, _alike(settings.post_repeat[i], settings, affine)
             one = measure_contrast(
                 pre,
                 moved.image,
@@ -183,26 +181,38 @@ def _measured(settings: ContrastSettings) -> tuple[list[Contrast], Sighting, lis
                 coils=settings.coils,
                 pooled=settings.pooled,
                 phase_axis=settings.phase_axis,
-                repeats=repeats,
-                as_scanned=scanned,
+                repeats=None if repeat is None or moved.second is None else (repeat, moved.second),
+                as_scanned=moved.as_scanned,
                 scale=scale.ratio if scale is not None and settings.scale == "correct" else None,
                 name=settings.name,
             )
         except InputError as error:
             raise (error if error.path else error.at(_at_fault(error, settings, path))) from None
-        said = (*moved.notes, *(() if scale is None else _said_of(scale, settings.scale)))
+        said = (*moved.notes, *_said_of(scale, settings, regions))
         notes += [f"{name}: {note}" if name else note for note in said]
+        failures += [f"{name}: {told}" if name else told for told in moved.failures]
+        checks = dict(moved.checks)
+        if scale is not None:
+            ratio = scale.ratio
+            checks |= {"scale_ratio": ratio.value, "scale_ratio_stderr": ratio.stderr}
         contrasts.append(
             replace(
                 one,
                 animal=settings.animal,
                 group=settings.group,
                 time_s=time,
-                notes=(*one.notes, *said),
+                checks=MappingProxyType(checks),
+                notes=(*one.notes, *said, *moved.failures),
             )
         )
         images.append(("after" if time is None else elapsed_text(time), moved.image))
-    return contrasts, Sighting(settings.name, tuple(images), regions, roles), notes
+        scales.append(scale if settings.scale == "correct" else None)
+    rates: tuple[SubjectRates, ...] = ()
+    if settings.TE_s is not None:
+        ratios = [None if scale is None else scale.ratio for scale in scales]
+        rates = tuple(rates_by_signal(settings, contrasts, images, regions, ratios))
+    sighting = Sighting(settings.name, tuple(images), regions, roles)
+    return ContrastStudy(tuple(contrasts), "t", (sighting,), rates, tuple(notes), tuple(failures))
 
 
 def _at_fault(error: InputError, settings: ContrastSettings, after: Path) -> Path:
@@ -229,11 +239,19 @@ def _alike(path: Path, settings: ContrastSettings, affine: Affine) -> Image:
     return image
 
 
-def _said_of(scale: IntensityScale, asked: str) -> tuple[str, ...]:
+def _said_of(
+    scale: IntensityScale | None, settings: ContrastSettings, regions: Regions
+) -> tuple[str, ...]:
     """The verdict on the scale, where there is anything to say, and what was done about it."""
-    divided = ("; enhancements are divided by it",) if asked == "correct" else ("",)
-    words = f"{scale.words}{divided[0]}"
-    return (words, *scale.notes) if scale.changed or asked == "correct" else scale.notes
+    if scale is None:
+        if settings.muscle is None or settings.scale == "ignore":
+            return ()
+        n = int(regions.mask(settings.muscle).sum())
+        return (f"the scale of the images was not checked: {n} voxels of muscle are too few",)
+    divided = "; enhancements and ΔR2 by the signal only are divided by it"
+    words = f"{scale.words}{divided if settings.scale == 'correct' else ''}"
+    said = scale.changed or settings.scale == "correct"
+    return (words, *scale.notes) if said else scale.notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,32 +259,73 @@ class _InPlace:
     """The image after where the subject lies as before, and what to say of it."""
 
     image: Image
+    second: Image | None
+    checks: Mapping[str, float] = MappingProxyType({})
+    as_scanned: AsScanned | None = None
     notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 def _in_place(
-    pre: Image, post: Image, affine: Affine, regions: Regions, settings: ContrastSettings
+    pre: Image,
+    post: Image,
+    second: Image | None,
+    affine: Affine,
+    regions: Regions,
+    settings: ContrastSettings,
 ) -> _InPlace:
     if settings.shift == "ignore" or pre.shape != post.shape:  # of shapes the measurement says more
-        return _InPlace(post)
+        return _InPlace(post, second)
     tissue = {"target": settings.target, "reference": settings.reference, "muscle": settings.muscle}
     labels = [regions.label(r, f"region {role}") for role, r in tissue.items() if r is not None]
     where = np.isin(regions.labels, labels)
     found = displacement(pre, post, affine, mask=where)
-    if settings.shift == "correct" and found.beyond(STILL_VOXELS):
-        registered = register(pre, post, affine, mask=where, method=settings.registration)  # type: ignore[arg-type]
-        return _InPlace(registered.image, (registered.words, *registered.notes))
-    return _InPlace(post, check_still(found, STILL_VOXELS))
+    checks = {
+        "shift_voxels": found.largest_voxels,
+        "shift_uncertainty_voxels": found.uncertainty_voxels,
+    }
+    if settings.shift == "refuse" or (found.known and not found.beyond(STILL_VOXELS)):
+        told = check_still(found, STILL_VOXELS)
+        if not found.known:
+            return _InPlace(post, second, checks, failures=told)
+        return _InPlace(post, second, checks, notes=told)
+    if not found.known:
+        raise InputError(
+            found.words,
+            expected="images that show where the subject lies",
+            hint='look at them, and go on without registration with shift = "ignore"',
+        )
+    how: Any = settings.registration
+    registered = register(pre, post, affine, mask=where, method=how)
+    left = registered.left
+    if not left.known or left.beyond(STILL_VOXELS):
+        raise InputError(
+            f"registration did not succeed: {registered.words}",
+            expected=f"at most {STILL_VOXELS:g} voxels left",
+            hint='try registration = "edges" or "mattes", or go on with shift = "ignore"',
+        )
+    # Where the regions lie on the image as it was scanned: its noise is measured there.
+    moved = Regions(regions.labels, registered.matrix @ affine, regions.names, regions.source)
+    grid: Any = pre.shape
+    on_scan = AsScanned(post, moved.on(grid, affine), second)
+    again = None if second is None else registered.apply(second)
+    return _InPlace(
+        registered.image, again, checks, on_scan, notes=(registered.words, *registered.notes)
+    )
 
 
 def _scale(
     pre: Image, post: Image, regions: Regions, settings: ContrastSettings
 ) -> IntensityScale | None:
+    """The scale by the muscle; None where nobody asks, or the muscle is too small to tell."""
     if settings.scale == "ignore" or settings.muscle is None:
+        return None
+    muscle = regions.mask(settings.muscle, "region muscle")
+    if settings.scale == "check" and muscle.sum() < FEWEST:
         return None
     name = regions.name(settings.muscle)
     named = "the muscle" if name.isdigit() else name
-    return intensity_scale(pre, post, regions.mask(settings.muscle), name=named)
+    return intensity_scale(pre, post, muscle, name=named)
 
 
 def _elsewhere(settings: ContrastSettings, path: Any) -> GeometryError:

@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 _OBJECT = 0.15  # of the bright end of the image: what is brighter belongs to the object
 
 
+#: Up to here the regions drawn on one image hold for the other.
+STILL_VOXELS = 0.5
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Displacement(Shown):
     """How far the subject moved from one image to the next, as a rigid body.
@@ -139,7 +143,7 @@ def displacement(
     return _told(found, places, grid, sizes, first.shape)
 
 
-def check_still(found: Displacement, limit_voxels: float = 0.5) -> tuple[str, ...]:
+def check_still(found: Displacement, limit_voxels: float = STILL_VOXELS) -> tuple[str, ...]:
     """Refuse images between which the subject moved; return notes on what could not be told.
 
     Parameters

@@ -58,6 +58,9 @@ class Noise(Shown):
         What is doubtful.
     slices : tuple of Noise
         Slice by slice, where several were pooled.
+    per_mean : float
+        Voxels that count as one in a mean, by the correlation of neighbours in air; 1 where nothing
+        is known of it.
     """
 
     value: float
@@ -71,6 +74,7 @@ class Noise(Shown):
     region: Mask | None = None
     notes: tuple[str, ...] = ()
     slices: tuple[Noise, ...] = ()
+    per_mean: float = 1.0
 
     @property
     def sigma_stderr(self) -> float:
@@ -233,6 +237,7 @@ def pool_noise(noises: Sequence[Noise]) -> Noise:
         region=None,
         notes=tuple(notes),
         slices=tuple(noises),
+        per_mean=float(np.mean([noise.per_mean for noise in noises])),
     )
 
 
@@ -328,6 +333,7 @@ def _air(values: Array, where: Mask, at: tuple[Any, ...], method: NoiseMethod, c
         n / per,
         patch,
         air.notes,
+        per_mean=near.by_neighbours if near.found else 1.0,
     )
 
 

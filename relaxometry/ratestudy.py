@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from .agents import RelaxivityTable
 from .concentrationmap import ConcentrationMap
 from .contrast import Contrast
 from .contrastsettings import ContrastSettings, RateSettings
+from .displacements import STILL_VOXELS, displacement
 from .errors import InputError
 from .estimate import Estimate
 from .fit import fit_maps
@@ -81,19 +83,23 @@ def rates_by_series(
     found: dict[float | None, dict[str, RateChange]] = {}
     kept: dict[str, Regions] = {}
     sigmas: dict[tuple[float | None, str], _Sigmas] = {}
+    moved: dict[float | None, list[str]] = {}
     for rate in settings.rates:
         before = _series(rate, rate.pre)
         regions = _on(before, drawn, settings)
         mask = _fitted(before, regions, settings)
         first = fit_maps(before, mask=mask, workers=workers, progress=False)
         for path, time in zip(rate.post, rate.times_s, strict=True):
-            after = fit_maps(_series(rate, path), mask=mask, workers=workers, progress=False)
+            scanned = _series(rate, path)
             try:
+                said = _still(before, scanned, regions, settings)
+                after = fit_maps(scanned, mask=mask, workers=workers, progress=False)
                 change = rate_change(first, after)
             except InputError as error:
                 raise (error if error.path else error.at(path)) from None
             found.setdefault(time, {})[change.quantity] = change
             sigmas[time, change.quantity] = _sigmas(change, regions, settings)
+            moved.setdefault(time, []).extend(f"{change.quantity}: {note}" for note in said)
             kept[change.quantity] = regions
     agents = _relaxivities(settings, lines)
     for time in sorted(found, key=lambda t: -1.0 if t is None else t):
@@ -104,7 +110,8 @@ def rates_by_series(
             if RELAXIVITY_OF.get(rate) in agents
         }
         own = {rate: sigmas[time, rate] for rate in changes}
-        rows, notes = [], [f"{rate}: {one.note}" for rate, one in own.items() if one.note]
+        rows, notes = [], list(moved[time])
+        notes += [f"{rate}: {one.note}" for rate, one in own.items() if one.note]
         for role in _ROLES:
             region = getattr(settings, role)
             if region is None:
@@ -126,6 +133,7 @@ def rates_by_signal(
     contrasts: Sequence[Contrast],
     images: Sequence[tuple[str, Array]],
     regions: Regions,
+    scales: Sequence[Estimate | None] = (),
 ) -> Iterator[SubjectRates]:
     """ΔR2 = ln(S_pre/S_post)/TE by region, from the image before and each image after.
 
@@ -138,21 +146,32 @@ def rates_by_signal(
     images : sequence of (str, ndarray (x, y, z))
         The image before, then each after, in place.
     regions : Regions
+    scales : sequence of Estimate or None
+        How much brighter everything is in each image after, where that is divided out.
     """
     assert settings.TE_s is not None
-    for contrast, (_, post) in zip(contrasts, images[1:], strict=True):
-        sigma = tuple(
+    for i, (contrast, (_, post)) in enumerate(zip(contrasts, images[1:], strict=True)):
+        before, after = (
             float(np.mean([noise.sigma for noise in contrast.noise[when]]))
             for when in ("pre", "post")
         )
-        change = signal_only_dR2(images[0][1], post, settings.TE_s, sigma=(sigma[0], sigma[1]))
+        scale = scales[i] if i < len(scales) else None
+        if scale is not None:
+            post, after = post / scale.value, after / scale.value
+        change = signal_only_dR2(
+            images[0][1], post, settings.TE_s, sigma=(before, after), coils=settings.coils
+        )
         rows, notes = [], list(change.notes)
         for role in _ROLES:
             region = getattr(settings, role)
             if region is not None:
                 name = regions.name(region)
                 found = change.region(regions.mask(region), name)
-                rows.append(_whose(settings, contrast.time_s) | {"role": role} | found.row())
+                row = found.row()
+                if scale is not None:  # which moves all regions alike
+                    error = scale.stderr / scale.value / settings.TE_s
+                    row["dR2_signal_only_stderr_per_s"] = math.hypot(found.stderr, error)
+                rows.append(_whose(settings, contrast.time_s) | {"role": role} | row)
                 notes += [f"{name}: {note}" for note in found.notes if note not in change.notes]
         yield SubjectRates(
             *(settings.name, settings.animal, settings.group, contrast.time_s, tuple(rows)),
@@ -208,6 +227,32 @@ def _fitted(series: Series, regions: Regions, settings: ContrastSettings) -> NDA
         if region is not None:
             mask = mask | regions.mask(region, f"region {role}")
     return mask
+
+
+def _still(
+    before: Series, after: Series, regions: Regions, settings: ContrastSettings
+) -> tuple[str, ...]:
+    """Refuse series between which the subject moved; what could not be told, where it matters."""
+    if settings.shift == "ignore" or before.grid != after.grid:  # of grids the change says more
+        return ()
+    labels = [
+        regions.label(region) for role in _ROLES if (region := getattr(settings, role)) is not None
+    ]
+    found = displacement(
+        before.root_sum_of_squares(),
+        after.root_sum_of_squares(),
+        before.affine,
+        mask=np.isin(regions.labels, labels),
+    )
+    if found.beyond(STILL_VOXELS):
+        raise InputError(
+            f"the subject moved between the series: {found.words}",
+            expected=f"a displacement of at most {STILL_VOXELS:g} voxels",
+            hint="register the series before the study (rx.register), or go on as they are with "
+            'shift = "ignore"',
+        )
+    # Of one slice nobody sees a shift across it.
+    return () if found.known else (found.words,)
 
 
 class _Sigmas(NamedTuple):

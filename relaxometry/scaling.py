@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 #: Relative: a smaller change of the scale is not worth a division.
 TOLERANCE = 0.05
 _SURE = 1.96  # standard errors
-_FEWEST = 10  # voxels
+#: Voxels of a reference below which it tells no scale.
+FEWEST = 10
 _UNEVEN = 0.3  # of the mean
 
 
@@ -137,11 +138,11 @@ def intensity_scale(
     values = np.stack([image[asked] for image in images])
     known = np.isfinite(values).all(axis=0)
     n = int(known.sum())
-    if n < _FEWEST:
+    if n < FEWEST:
         raise InputError(
             f"{n} voxels with a number in both images",
             field=name,
-            expected=f"a reference of {_FEWEST} or more",
+            expected=f"a reference of {FEWEST} or more",
         )
     notes = []
     if n < known.size:

@@ -220,7 +220,7 @@ def analyse(
         contrast=contrast,
         inputs=_inputs(settings, {name: one.series for name, one in maps.items()}),
         warnings=(*noted, *warnings, *contrast.notes),
-        failures=failures,
+        failures=(*failures, *contrast.failures),
         floods=floods,
         reference=compared,
         literature=None if published is None else literature(published),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from relaxometry.agents import relaxivity
 from relaxometry.animalscans import tumour
-from relaxometry.contrast import measure_contrast
+from relaxometry.contrastmeasure import measure_contrast
 from relaxometry.contraststudy import ContrastStudy
 from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes

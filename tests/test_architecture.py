@@ -54,7 +54,7 @@ FLOORS = (
     "timecourse",
     "b1 parametric placing remarks pictures agreement classregions regions detectable bestsettings",
     "contrast planning",
-    "cohort",
+    "cohort contrastmeasure",
     "curveplots lineplots barplots relaxivitymap contrastplots regionpictures contrasttables "
     "planplots plantext changepictures courseplots",
     "plots",

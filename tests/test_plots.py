@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from relaxometry import canvas, pictures, plots
 from relaxometry.agents import RelaxivityTable, relaxivity
 from relaxometry.animalscans import tumour
-from relaxometry.contrast import measure_contrast
+from relaxometry.contrastmeasure import measure_contrast
 from relaxometry.curvefit import fit_curve
 from relaxometry.finding import find_tubes
 from relaxometry.fit import fit_maps, fit_tubes
