@@ -24,7 +24,7 @@ from .contrastformulas import (
 from .errors import GeometryError, InputError
 from .estimate import Estimate
 from .noise import rician_amplitude
-from .noiselevel import METHODS, Noise, NoiseMethod, measure_noise, pool_noise
+from .noiselevel import METHODS, OF_AIR, Noise, NoiseMethod, measure_noise, pool_noise
 from .regions import Regions
 
 Array = NDArray[np.float64]
@@ -32,6 +32,7 @@ Mask = NDArray[np.bool_]
 
 _IN_WORDS = {"pre": "before", "post": "after"}
 _LIFT = 0.02  # of the mean of a magnitude region by the noise floor, from which it is remarked
+_CLIPPED = 0.02  # of the voxels of a region at the largest value of the image
 _CERTAIN = 1.96  # standard errors that tell a value from 0
 
 
@@ -124,19 +125,23 @@ def measure_contrast(
             expected="one grid",
         )
     roles = {"target": target, "reference": reference, "muscle": muscle, "noise": noise}
-    masks = _masks(drawn, {role: one for role, one in roles.items() if one is not None})
+    known = {role: one for role, one in roles.items() if one is not None}
+    tissue_noise = noise_method not in OF_AIR
+    masks = _masks(drawn, known, tissue_noise)
     seconds = dict(zip(WHEN, map(_volume, repeats), strict=True)) if repeats is not None else {}
     if noise_method == "difference" and not seconds:
         raise InputError(
             "one image only", field="noise_method difference", expected="each image taken twice"
         )
-    present = _slices_with(masks)
+    # One noise for all slices need not be measured in each of them.
+    needed = {role: mask for role, mask in masks.items() if role != "noise" or not pooled}
+    present = _slices_with(needed)
     found = {}
     for when in WHEN:
         image, second, own = images[when], seconds.get(when), masks
         if when == "post" and as_scanned is not None:
             image, second = _volume(as_scanned.image), as_scanned.second
-            own = _masks(as_scanned.regions, {r: one for r, one in roles.items() if r in masks})
+            own = _masks(as_scanned.regions, known, tissue_noise)
         how = (noise_method, coils, pooled, second, phase_axis)
         try:
             found[when] = _noises(image, own, *how, present)
@@ -155,9 +160,7 @@ def measure_contrast(
         if role in masks
         for when, image in images.items()
     }
-    called = {
-        role: _called(role, drawn.name(one)) for role, one in roles.items() if one is not None
-    }
+    called = {role: _called(role, drawn.name(one)) for role, one in known.items()}
     estimates = _quantities(signals, _levels(found), scale, called)
     shared: dict[str, Array] = {}
     if pooled or scale is not None:
@@ -176,15 +179,22 @@ def measure_contrast(
         n_voxels={r: tuple(int(m[..., z].sum()) for z in present) for r, m in masks.items()},
         shared=shared,
     )
-    return replace(contrast, notes=_remarks(contrast))
+    notes = [*_left_out(masks, present), *_remarks(contrast), *_clipped(images, masks, present)]
+    return replace(contrast, notes=tuple(dict.fromkeys(notes)))
 
 
-def _masks(regions: Regions, roles: Mapping[str, int | str]) -> dict[str, Mask]:
+def _masks(regions: Regions, roles: Mapping[str, int | str], tissue_noise: bool) -> dict[str, Mask]:
+    """(x, y, z) of each role; noise of tissue may be measured in a region that has another role."""
     labels = {role: regions.label(one, f"region {role}") for role, one in roles.items()}
-    if len(set(labels.values())) < len(labels):
-        raise InputError(
-            f"labels {', '.join(map(str, labels.values()))}", expected="different ones"
-        )
+    taken: dict[int, str] = {}
+    for role, label in labels.items():
+        if label in taken and not (role == "noise" and tissue_noise):
+            raise InputError(
+                f"{taken[label]} and {role} are both {regions.name(roles[role])[:40]!r}",
+                field=f"region {role}",
+                expected="different regions",
+            )
+        taken.setdefault(label, role)
     return {role: regions.labels == label for role, label in labels.items()}
 
 
@@ -237,7 +247,7 @@ def _noises(
     phase_axis: int | None,
     slices: list[int],
 ) -> tuple[Noise, ...]:
-    tissue = method in ("difference", "smoothed")
+    tissue = method not in OF_AIR
     if tissue:
         where = masks.get("noise", masks["reference"])
     elif "noise" in masks:
@@ -245,6 +255,8 @@ def _noises(
     else:
         where = find_air(image, phase_axis=phase_axis)
         slices = _with_air(where, slices, pooled)
+    if pooled:
+        slices = [int(z) for z in np.flatnonzero(where.any(axis=(0, 1)))]
     noises = [
         measure_noise(
             np.asarray(image[..., z], dtype=float),
@@ -331,6 +343,33 @@ def _quantities(
     return found
 
 
+def _left_out(masks: Mapping[str, Mask], present: list[int]) -> list[str]:
+    """Slices in which some region was drawn but not all."""
+    some = np.logical_or.reduce([mask.any(axis=(0, 1)) for mask in masks.values()])
+    gone = [int(z) + 1 for z in np.flatnonzero(some) if z not in present]
+    if not gone:
+        return []
+    return [f"slices left out, where not all regions were drawn: {', '.join(map(str, gone))}"]
+
+
+def _clipped(
+    images: Mapping[str, NDArray[Any]], masks: Mapping[str, Mask], slices: list[int]
+) -> list[str]:
+    """Regions of which many voxels have the largest value of the image."""
+    told = []
+    for when, image in images.items():
+        shown = np.asarray(image)[..., slices]
+        most = np.nanmax(shown)
+        for role, mask in masks.items():
+            share = float(np.mean(shown[mask[..., slices]] == most))
+            if share > _CLIPPED and role != "noise":
+                told.append(
+                    f"{role} {when}: {100 * share:.0f} % of its voxels have the largest value of "
+                    f"the image, {most:g}: clipped"
+                )
+    return told
+
+
 def _remarks(contrast: Contrast) -> tuple[str, ...]:
     """What a reader should know of these numbers."""
     told = list(
@@ -354,6 +393,15 @@ def _remarks(contrast: Contrast) -> tuple[str, ...]:
     # Signed: the mean of bare sizes is above 0 by chance alone.
     target, reference = (contrast.slices[f"S_{role}_pre"] for role in ("target", "reference"))
     difference, error = float(np.mean(1 - reference / target)), contrast.stderr("CNR_relative_pre")
+    after = [contrast.slices[f"S_{role}_post"] for role in ("target", "reference")]
+    turned, spread = float(np.mean(1 - after[1] / after[0])), contrast.stderr("CNR_relative_post")
+    if abs(difference) > _CERTAIN * error and abs(turned) > _CERTAIN * spread:
+        if difference * turned < 0:
+            order = "brighter" if difference > 0 else "darker"
+            told.append(
+                f"the target was {order} than the reference before, and is not after: CNR, which "
+                "has no sign, hides it"
+            )
     if abs(difference) < _CERTAIN * error:
         told.append(
             f"CNR before is not told from 0 ({difference:.2g} ± {error:.2g} of the target): its "

@@ -19,6 +19,7 @@ REGISTRATIONS = ("edges", "mattes")
 #: How the brightness of two sessions is met: looked at by a reference, divided out, not looked at.
 SCALES = ("check", "correct", "ignore")
 QUANTITIES = ("T1", "T2")
+_LONGEST_TE_S = 1.0
 #: How animals before and after are compared.
 PairedTest = Literal["t", "wilcoxon"]
 TESTS: tuple[PairedTest, ...] = get_args(PairedTest)
@@ -114,6 +115,16 @@ def contrast_settings(table: TomlTable, methods: Sequence[str]) -> ContrastSetti
             field=table.key("scale"),
             expected="muscle, a region that takes up no agent",
         )
+    stated = {one.quantity: one.relaxivity for one in rates if one.relaxivity is not None}
+    if table.seen("agent") and stated:
+        raise InputError("beside a relaxivity", field=table.key("agent"), expected="one of the two")
+    if len(stated) == 2 and stated["T2"] < stated["T1"] / 2:
+        raise InputError(
+            f"r1 {stated['T1']:g} and r2 {stated['T2']:g}",
+            field=table.key("r2_per_mM_per_s"),
+            expected="an r2 that is not far below r1",
+            hint="are the two swapped?",
+        )
     if table.seen("agent") and not rates:
         raise InputError(
             "without series before and after",
@@ -123,6 +134,12 @@ def contrast_settings(table: TomlTable, methods: Sequence[str]) -> ContrastSetti
     coils = table.take("coils", int)
     if coils is not None and coils < 1:
         raise InputError(f"{coils}", field=table.key("coils"), expected="a whole number from 1")
+    TE = table.time("TE")
+    if TE is not None and TE > _LONGEST_TE_S:
+        raise InputError(
+            f"{TE:g} s", field=table.key("TE"), expected='at most 1 s; with its unit, "40 ms"'
+        )
+    _check_files(table, pre, post)
     settings = ContrastSettings(
         name=table.text("name"),
         pre=pre,
@@ -146,11 +163,22 @@ def contrast_settings(table: TomlTable, methods: Sequence[str]) -> ContrastSetti
         shift=table.choice("shift", MOVES) or "refuse",
         registration=table.choice("registration", REGISTRATIONS) or "edges",
         scale=table.choice("scale", SCALES) or "check",
-        TE_s=table.time("TE"),
+        TE_s=TE,
         rates=rates,
     )
     table.done()
     return settings
+
+
+def _check_files(table: TomlTable, pre: Path | None, post: Sequence[Path]) -> None:
+    """One file is one image: none twice."""
+    seen = [] if pre is None else [pre.resolve()]
+    for path in post:
+        if path.resolve() in seen:
+            raise InputError(
+                f"{path.name} twice", field=table.key("post"), expected="another image each time"
+            )
+        seen.append(path.resolve())
 
 
 def uniformity_settings(table: TomlTable) -> UniformitySettings:
@@ -181,7 +209,7 @@ def _needed(table: TomlTable, key: str) -> Region:
 def _name(table: TomlTable, key: str) -> str:
     """A name, which may be written as a number."""
     value = table.take(key, (str, int))
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).strip()
 
 
 def _times(table: TomlTable, key: str, n: int) -> tuple[float | None, ...]:
@@ -198,6 +226,13 @@ def _times(table: TomlTable, key: str, n: int) -> tuple[float | None, ...]:
     if len(values) != n:
         raise InputError(
             f"{len(values)} for {n} images after", field=table.key(key), expected="one time each"
+        )
+    bare = [value for value in values if not isinstance(value, str)]
+    if bare:
+        raise InputError(
+            f"{bare[0]!r} without a unit",
+            field=table.key(key),
+            expected='"60 s", "10 min" or "24 h"',
         )
     try:
         times = tuple(elapsed(value) for value in values)

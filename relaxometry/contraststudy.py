@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from .agents import RelaxivityTable
 from .cohort import over_animals
 from .contrast import Contrast
-from .contrastmeasure import measure_contrast
+from .contrastmeasure import AsScanned, measure_contrast
 from .contrastsettings import ContrastSettings, PairedTest
 from .displacements import STILL_VOXELS, check_still, displacement
 from .errors import GeometryError, InputError
@@ -32,6 +34,7 @@ from .timecourse import TimeCourse
 from .units import elapsed_text
 
 Image = NDArray[np.float64]
+_GAIN = 0.15  # relative change of the noise that asks for a reason
 
 # Headers write positions with 4 to 6 digits.
 _PLACE_TOLERANCE_MM = 0.01
@@ -112,15 +115,56 @@ def measure_study(settings: Sequence[ContrastSettings], test: PairedTest = "t") 
         Naming the file: for images that lie elsewhere or moved, regions that are missing, noise
         that cannot be measured in the way that is asked for.
     """
+    _check_animals(settings)
     found = [_measured(one) for one in settings if one.pre is not None]
+    contrasts = [contrast for one in found for contrast in one.contrasts]
+    notes = [*(note for one in found for note in one.notes), *_of_groups(settings, contrasts)]
     return ContrastStudy(
-        tuple(contrast for one in found for contrast in one.contrasts),
+        tuple(contrasts),
         test,
         tuple(sighting for one in found for sighting in one.sightings),
         tuple(rates for one in found for rates in one.rates),
-        tuple(dict.fromkeys(note for one in found for note in one.notes)),
+        tuple(dict.fromkeys(notes)),
         tuple(dict.fromkeys(failure for one in found for failure in one.failures)),
     )
+
+
+def _check_animals(settings: Sequence[ContrastSettings]) -> None:
+    """One image is of one animal: slices of it are no others."""
+    whose: dict[str, str] = {}
+    for one in settings:
+        for path in (one.pre, *one.post) if one.animal and one.pre is not None else ():
+            assert path is not None
+            of = str(path.resolve())
+            if path.is_file():
+                of = hashlib.sha256(path.read_bytes()).hexdigest()
+            if whose.setdefault(of, one.animal) != one.animal:
+                raise InputError(
+                    f"the image of animals {whose[of][:40]!r} and {one.animal[:40]!r}",
+                    path=path,
+                    expected="an image of one animal",
+                    hint="slices of one animal are one [[contrast]]: they are no animals",
+                )
+
+
+def _of_groups(
+    settings: Sequence[ContrastSettings], contrasts: Sequence[Contrast]
+) -> Iterator[str]:
+    """What is odd about animals that are taken together."""
+    drawn: dict[str, set[tuple[Any, Any]]] = {}
+    for one in settings:
+        if one.animal:
+            drawn.setdefault(one.group, set()).add((one.target, one.reference))
+    for group, pairs in drawn.items():
+        if len(pairs) > 1:
+            told = " and ".join(sorted(f"{t} against {r}" for t, r in pairs))
+            yield f"group {group or 'without a name'}: not all animals have one target and one " + (
+                f"reference: {told}"
+            )
+    counts = Counter((o.group, o.animal, o.time_s) for o in contrasts if o.animal)
+    for (_, animal, _time), n in counts.items():
+        if n > 1:
+            yield f"animal {animal} was measured {n} times at one time: it counts once, averaged"
 
 
 def with_rates(
@@ -157,15 +201,21 @@ def _measured(settings: ContrastSettings) -> ContrastStudy:
         for role in ("target", "reference", "muscle", "noise")
         if (region := getattr(settings, role)) is not None
     }
-    repeat = None if settings.pre_repeat is None else _alike(settings.pre_repeat, settings, affine)
+    repeat = (
+        None
+        if settings.pre_repeat is None
+        else _alike(settings.pre_repeat, settings, affine, pre.shape)
+    )
     contrasts: list[Contrast] = []
     images: list[tuple[str, Image]] = [("before", pre)]
     scales: list[IntensityScale | None] = []
     notes: list[str] = []
     failures: list[str] = []
     for i, (path, time) in enumerate(zip(settings.post, settings.times_s, strict=True)):
-        scanned = _alike(path, settings, affine)
-        second = None if repeat is None else _alike(settings.post_repeat[i], settings, affine)
+        scanned = _alike(path, settings, affine, pre.shape)
+        second = (
+            None if repeat is None else _alike(settings.post_repeat[i], settings, affine, pre.shape)
+        )
         name = " ".join(
             part for part in (settings.name, "" if time is None else elapsed_text(time)) if part
         )
@@ -189,7 +239,8 @@ def _measured(settings: ContrastSettings) -> ContrastStudy:
         except InputError as error:
             raise (error if error.path else error.at(_at_fault(error, settings, path))) from None
         said = (*moved.notes, *_said_of(scale, settings, regions))
-        notes += [f"{name}: {note}" if name else note for note in said]
+        said = (*said, *_of_noise(one, settings))
+        notes += [f"{name}: {note}" if name else note for note in (*said, *one.notes)]
         failures += [f"{name}: {told}" if name else told for told in moved.failures]
         checks = dict(moved.checks)
         if scale is not None:
@@ -211,14 +262,17 @@ def _measured(settings: ContrastSettings) -> ContrastStudy:
     if settings.TE_s is not None:
         ratios = [None if scale is None else scale.ratio for scale in scales]
         rates = tuple(rates_by_signal(settings, contrasts, images, regions, ratios))
-    sighting = Sighting(settings.name, tuple(images), regions, roles)
+    order = sorted(range(len(contrasts)), key=lambda i: contrasts[i].time_s or 0.0)
+    seen = (images[0], *(images[i + 1] for i in order))
+    sighting = Sighting(settings.name, seen, regions, roles)
     return ContrastStudy(tuple(contrasts), "t", (sighting,), rates, tuple(notes), tuple(failures))
 
 
 def _at_fault(error: InputError, settings: ContrastSettings, after: Path) -> Path:
     """The file that an error is about, by what it says was wrong."""
     field = error.field or ""
-    if field.startswith("region") and isinstance(settings.regions, Path):
+    of_regions = field.startswith(("region", "circle", "names"))
+    if of_regions and isinstance(settings.regions, Path):
         return settings.regions
     return settings.pre if settings.pre is not None and field == "noise before" else after
 
@@ -226,17 +280,45 @@ def _at_fault(error: InputError, settings: ContrastSettings, after: Path) -> Pat
 def _regions(settings: ContrastSettings, image: Image, affine: Affine) -> Regions:
     grid: Any = image.shape
     regions = read_regions(settings.regions, grid, affine, settings.names)
+    if regions.labels.shape != grid:
+        raise GeometryError(
+            f"regions of {regions.labels.shape} voxels for an image of {grid}",
+            path=settings.regions if isinstance(settings.regions, Path) else None,
+            field="regions",
+            expected="one grid",
+        )
     if not same_grid(affine, regions.affine, _PLACE_TOLERANCE_MM):
         raise _elsewhere(settings, settings.regions)
     return regions
 
 
-def _alike(path: Path, settings: ContrastSettings, affine: Affine) -> Image:
+def _alike(path: Path, settings: ContrastSettings, affine: Affine, shape: tuple[int, ...]) -> Image:
     """An image on the grid of that before."""
     image, own = read_image(path)
+    assert settings.pre is not None
+    if image.shape != shape:
+        raise GeometryError(
+            f"{image.shape} voxels, {settings.pre.name} has {shape}", path=path, expected="one grid"
+        )
     if not same_grid(affine, own, _PLACE_TOLERANCE_MM):
         raise _elsewhere(settings, path)
     return image
+
+
+def _of_noise(one: Contrast, settings: ContrastSettings) -> tuple[str, ...]:
+    """Noise that changed, where no muscle tells whether the scale did."""
+    if settings.muscle is not None or settings.scale == "ignore":
+        return ()
+    before, after = (
+        float(np.mean([noise.value for noise in one.noise[when]])) for when in ("pre", "post")
+    )
+    error = float(np.hypot(*(one.noise[when][0].stderr for when in ("pre", "post"))))
+    if abs(after - before) < max(_GAIN * before, 4 * error):
+        return ()
+    return (
+        f"noise is {after / before:.2f} times that before, and no muscle was drawn to check the "
+        "scale by: enhancement may be another gain",
+    )
 
 
 def _said_of(

@@ -16,7 +16,7 @@ from .concentrationmap import ConcentrationMap
 from .contrast import Contrast
 from .contrastsettings import ContrastSettings, RateSettings
 from .displacements import STILL_VOXELS, displacement
-from .errors import InputError
+from .errors import GeometryError, InputError
 from .estimate import Estimate
 from .fit import fit_maps
 from .folder import read, read_image
@@ -110,7 +110,8 @@ def rates_by_series(
             if RELAXIVITY_OF.get(rate) in agents
         }
         own = {rate: sigmas[time, rate] for rate in changes}
-        rows, notes = [], list(moved[time])
+        rows: list[dict[str, Any]] = []
+        notes = list(moved[time])
         notes += [f"{rate}: {one.note}" for rate, one in own.items() if one.note]
         for role in _ROLES:
             region = getattr(settings, role)
@@ -233,7 +234,9 @@ def _still(
     before: Series, after: Series, regions: Regions, settings: ContrastSettings
 ) -> tuple[str, ...]:
     """Refuse series between which the subject moved; what could not be told, where it matters."""
-    if settings.shift == "ignore" or before.grid != after.grid:  # of grids the change says more
+    if before.grid != after.grid:
+        raise GeometryError(f"{after.grid} voxels after, {before.grid} before", expected="one grid")
+    if settings.shift == "ignore":
         return ()
     labels = [
         regions.label(region) for role in _ROLES if (region := getattr(settings, role)) is not None
@@ -340,7 +343,7 @@ def _row(
                 if key.startswith("concentration")
             }
             notes += told.notes
-    if {"R1", "R2"} <= set(found):
+    if {"R1", "R2"} <= set(found) and found["R1"].value != 0:
         ratio = change_ratio(found["R2"], found["R1"])
         row |= {k: v for k, v in ratio.row().items() if k != "region"}
         notes += ratio.notes

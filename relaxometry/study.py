@@ -180,7 +180,10 @@ def analyse(
             name: one.with_sheet(_contents(one.sheet, known.solutions))
             for name, one in tubes.items()
         }
-    contrast = measure_study(settings.contrasts, settings.test)
+    try:
+        contrast = measure_study(settings.contrasts, settings.test)
+    except InputError as error:
+        raise (error if error.path else error.at(settings.path)) from None
     floods = measure_floods(settings.uniformities)
     maps, curves = {}, {}
     for name, one in series.items():
@@ -196,7 +199,10 @@ def analyse(
     table = tube_table(tubes[on], *maps.values(), carried=tubes) if tubes else pd.DataFrame()
     published = settings.lines.literature
     lines = _relaxivity(table, settings.lines, keep_flagged)
-    contrast = with_rates(contrast, settings.contrasts, lines, workers=workers)
+    try:
+        contrast = with_rates(contrast, settings.contrasts, lines, workers=workers)
+    except InputError as error:
+        raise (error if error.path else error.at(settings.path)) from None
     warnings, failures = remarks(facts, series, table, lines, by_row)
     compared = None
     if known is not None and known.values is not None:

@@ -24,13 +24,14 @@ def courses_of(
 ) -> tuple[TimeCourse, ...]:
     """A course of each quantity and group that was measured at two times or more.
 
-    Animals of a group are the courses' animals; a subject that nobody names is one of its own.
+    Animals of a group are the courses' animals; who has a name but is no animal is alone, and who
+    has neither has none: nobody says which images are of one subject.
     """
     return (*_of_contrasts(contrasts), *_of_rates(rates))
 
 
 def _of_contrasts(contrasts: Sequence[Contrast]) -> Iterator[TimeCourse]:
-    timed = [one for one in contrasts if one.time_s is not None]
+    timed = [one for one in contrasts if one.time_s is not None and (one.animal or one.name)]
     for group in dict.fromkeys(map(_group, timed)):
         own = [one for one in timed if _group(one) == group]
         for quantity in QUANTITIES:
@@ -42,18 +43,18 @@ def _of_contrasts(contrasts: Sequence[Contrast]) -> Iterator[TimeCourse]:
             ]
             table = _averaged(rows)
             if table is not None:
-                yield time_course(table, quantity, group=group)
+                yield time_course(table, quantity, group=group[1])
 
 
 def _of_rates(rates: Sequence[SubjectRates]) -> Iterator[TimeCourse]:
-    timed = [one for one in rates if one.time_s is not None]
+    timed = [one for one in rates if one.time_s is not None and (one.animal or one.name)]
     for group in dict.fromkeys(map(_group, timed)):
         own = [row for one in timed if _group(one) == group for row in one.rows]
         for region in dict.fromkeys(row["region"] for row in own):
             for key in _RATES:
                 rows = [
                     {
-                        "animal": row["animal"] or row["name"] or "subject",
+                        "animal": row["animal"] or row["name"],
                         "time_s": row["time_s"],
                         "value": row[key],
                         "stderr": row[key.replace("_per_s", "_stderr_per_s")],
@@ -63,19 +64,19 @@ def _of_rates(rates: Sequence[SubjectRates]) -> Iterator[TimeCourse]:
                 ]
                 table = _averaged(rows)
                 if table is not None:
-                    title = f"{group}, {region}" if group else str(region)
+                    title = f"{group[1]}, {region}" if group[1] else str(region)
                     yield time_course(table, key, baseline="zero", group=title)
 
 
-def _group(one: Contrast | SubjectRates) -> str:
-    """Animals of a group are together; who is no animal is alone."""
-    return one.group if one.animal else one.name
+def _group(one: Contrast | SubjectRates) -> tuple[bool, str]:
+    """Animals of a group are together; who is no animal is alone, by its name."""
+    return bool(one.animal), one.group if one.animal else one.name
 
 
 def _at(one: Contrast, quantity: str, when: str, time: float | None) -> dict[str, Any]:
     key = f"{quantity}_{when}"
     return {
-        "animal": one.animal or one.name or "subject",
+        "animal": one.animal or one.name,
         "time_s": time,
         "value": one.mean(key),
         "stderr": one.stderr(key),

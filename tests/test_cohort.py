@@ -80,8 +80,19 @@ class TestMeans:
     def test_wilcoxon_of_few_says_what_it_cannot(self):
         row = of(rx.over_animals(animals(PRE, POST), "wilcoxon"), "SNR_reference")
         assert row["p"] == pytest.approx(0.125)
-        assert row["reason"] == "4 animals: p cannot be below 0.125"
+        assert row["reason"] == "4 animals that changed: p cannot be below 0.125"
         assert row["stars"] == "ns"
+
+    def test_wilcoxon_with_ties_is_exact(self):
+        """Six up by 1 and one down by 1: sums of ranks as extreme in 16 of 2⁷ signs."""
+        pre = [15.0, 16, 14, 15, 13, 17, 18]
+        post = [p + d for p, d in zip(pre, [1, 1, 1, 1, 1, 1, -1], strict=True)]
+        row = of(rx.over_animals(animals(pre, post), "wilcoxon"), "SNR_reference")
+        assert row["p"] == pytest.approx(16 / 2**7)
+
+    def test_what_is_no_contrast(self):
+        with pytest.raises(rx.InputError, match="expected Contrast, of rx.measure_contrast"):
+            rx.over_animals([1])
 
 
 class TestWhatCounts:

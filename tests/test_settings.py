@@ -24,7 +24,7 @@ noise = 3
 def study(tmp_path):
     for name in ("t1", "t2"):
         (tmp_path / name).mkdir()
-    for name in ("tubes.csv", "labels.nii", "pre.nii", "post.nii", "regions.nii"):
+    for name in ("tubes.csv", "labels.nii", "pre.nii", "post.nii", "later.nii", "regions.nii"):
         (tmp_path / name).touch()
 
     def write(text, encoding="utf-8"):
@@ -281,7 +281,7 @@ def test_what_is_no_study(study, tmp_path):
         read_settings(study("[study]\nmedium = 'µ'\n", "latin-1"))
 
 
-AFTER = 'post = ["post.nii", "pre.nii"]\ntimes = ["10 min", "24 h"]\n'
+AFTER = 'post = ["post.nii", "later.nii"]\ntimes = ["10 min", "24 h"]\n'
 ANIMAL = CONTRAST.replace('post = "post.nii"\n', AFTER)
 
 
@@ -298,13 +298,13 @@ scale = "ignore"
 TE = "40 ms"
 T2_pre = "t2"
 T2_post = ["t2"]
-rate_times = [5400]
+rate_times = ["90 min"]
 r2_per_mM_per_s = 533.4
 r2_stderr_per_mM_per_s = 6.0
 """
     settings = read_settings(study(ANIMAL + more + '[animals]\ntest = "wilcoxon"\n'))
     one = settings.contrasts[0]
-    assert one.post == (tmp_path / "post.nii", tmp_path / "pre.nii")
+    assert one.post == (tmp_path / "post.nii", tmp_path / "later.nii")
     assert one.times_s == (600.0, 86400.0)
     assert (one.animal, one.group, one.muscle) == ("7", "C3", "muscle")
     assert (one.noise_method, one.coils, one.pooled) == ("chi", 8, True)
@@ -347,8 +347,23 @@ def test_uniformity(study, tmp_path):
         (ANIMAL.replace(', "24 h"', ""), "times: 1 for 2 images after; expected one time each"),
         (ANIMAL.replace("24 h", "10 min"), "expected each time once"),
         (ANIMAL.replace("24 h", "1 fortnight"), "'1 fortnight' is not a time after an injection"),
-        (ANIMAL.replace('"24 h"', "-5"), "-5 is not a time after an injection"),
-        (ANIMAL.replace('"pre.nii"]', "5]"), r"post: 5; expected a path"),
+        (ANIMAL.replace('"24 h"', "60"), 'times: 60 without a unit; expected "60 s"'),
+        (ANIMAL.replace('"24 h"', '"-5 min"'), "'-5 min' is not a time after an injection"),
+        (CONTRAST + "TE = 4\n", "TE: 4 s; expected at most 1 s"),
+        (CONTRAST.replace("post.nii", "pre.nii"), "post: pre.nii twice; expected another image"),
+        (CONTRAST + "r2_per_mM_per_s = 5\n", "r2_per_mM_per_s: without T2_pre and T2_post"),
+        (CONTRAST + 'agent = "C3"\n', "agent: without series before and after"),
+        (CONTRAST + 'scale = "correct"\n', "scale: 'correct' without a muscle"),
+        (
+            CONTRAST + 'T2_pre = "t2"\nT2_post = "t1"\nr2_per_mM_per_s = 5\nagent = "C3"\n',
+            "agent: beside a relaxivity; expected one of the two",
+        ),
+        (
+            CONTRAST + 'T2_pre = "t2"\nT2_post = "t1"\nT1_pre = "t1"\nT1_post = "t2"\n'
+            "r2_per_mM_per_s = 5\nr1_per_mM_per_s = 50\n",
+            "r1 50 and r2 5; .* are the two swapped",
+        ),
+        (ANIMAL.replace('"later.nii"]', "5]"), r"post: 5; expected a path"),
         (CONTRAST + 'noise_method = "difference"\n', "difference with 0 pre_repeat and 0 post_rep"),
         (CONTRAST + 'pre_repeat = "pre.nii"\n', "noise_method sd with 1 pre_repeat"),
         (CONTRAST + "coils = 0\n", "coils: 0; expected a whole number from 1"),
