@@ -30,6 +30,19 @@ FORMULAS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Of changes of rates, by the beginning of their keys.
+RATE_FORMULAS: Mapping[str, str] = MappingProxyType(
+    {
+        "dR1": "R1(post) − R1(pre)",
+        "dR2": "R2(post) − R2(pre)",
+        "dR2star": "R2*(post) − R2*(pre)",
+        "dR2_over_dR1": "ΔR2/ΔR1",
+        "dR2_signal_only": "ln(S(pre)/S(post))/TE",
+        "concentration_by_r1": "ΔR1/r1",
+        "concentration_by_r2": "ΔR2/r2",
+    }
+)
+
 
 def snr_of(signal: Estimate, noise: Estimate) -> Estimate:
     """Mean signal of a region over the noise (NEMA MS 1, MS 6).

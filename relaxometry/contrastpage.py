@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import plots
 from .cohort import WORDS
+from .contrastformulas import RATE_FORMULAS
 from .contrasttables import Row, animal_rows, contrast_details, tests_of
 from .ghosts import FORMULA as GHOSTING_FORMULA
 from .imageuniformity import FORMULA
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
     from .timecourse import TimeCourse
 
 _MAPS = 12  # maps of rates on a page; all of them are among the files
-# Key of a column, its head, its formula.
+# Key of a column, its unit in the key, its head.
 _RATES = (
-    ("dR1", "per_s", "ΔR1 (s⁻¹)", "R1(post) − R1(pre)"),
-    ("dR2", "per_s", "ΔR2 (s⁻¹)", "R2(post) − R2(pre)"),
-    ("dR2star", "per_s", "ΔR2* (s⁻¹)", "R2*(post) − R2*(pre)"),
-    ("dR2_over_dR1", "", "ΔR2/ΔR1", "ΔR2/ΔR1"),
-    ("dR2_signal_only", "per_s", "ΔR2, signal only (s⁻¹)", "ln(S(pre)/S(post))/TE"),
-    ("concentration_by_r1", "mM", "c by r1 (mM)", "ΔR1/r1"),
-    ("concentration_by_r2", "mM", "c by r2 (mM)", "ΔR2/r2"),
+    ("dR1", "per_s", "ΔR1 (s⁻¹)"),
+    ("dR2", "per_s", "ΔR2 (s⁻¹)"),
+    ("dR2star", "per_s", "ΔR2* (s⁻¹)"),
+    ("dR2_over_dR1", "", "ΔR2/ΔR1"),
+    ("dR2_signal_only", "per_s", "ΔR2, signal only (s⁻¹)"),
+    ("concentration_by_r1", "mM", "c by r1 (mM)"),
+    ("concentration_by_r2", "mM", "c by r2 (mM)"),
 )
 _UNIFORMITY = (
     ("Uniformity (%)", FORMULA),
@@ -75,8 +76,8 @@ def contrast_section(study: ContrastStudy, figures: Mapping[str, bytes]) -> Row 
     }
     maps = {name: caption for name, caption, *_ in _changes(study) if name in figures}
     present = [
-        (key, unit, head, formula)
-        for key, unit, head, formula in _RATES
+        (key, unit, head, RATE_FORMULAS[key])
+        for key, unit, head in _RATES
         if any(_key(key, unit) in row for one in study.rates for row in one.rows)
     ]
     return {
@@ -189,7 +190,7 @@ def _course(course: TimeCourse) -> Row:
     row = course.row()
     words = WORDS.get(course.quantity)
     if words is None:
-        words = next(head for key, unit, head, _ in _RATES if _key(key, unit) == course.quantity)
+        words = next(head for key, unit, head in _RATES if _key(key, unit) == course.quantity)
     time = "–"
     if math.isfinite(row["time_to_peak_s"]):
         time = elapsed_text(row["time_to_peak_s"])

@@ -67,7 +67,8 @@ def _bars(
         before = [o.mean(f"{name}_pre") for o in first.values() if f"{name}_pre" in o.estimates]
         found.append(
             {
-                "label": "before" if not title else f"{title}\nbefore",
+                "label": "before",
+                "group": title,
                 "height": float(np.mean(before)),
                 "error": float(np.std(before, ddof=1)) if len(before) > 1 else math.nan,
                 "dots": before,
@@ -103,7 +104,8 @@ def _bars(
                 word = elapsed_text(one.time_s)
             found.append(
                 {
-                    "label": f"{title}\n{word}" if title and when == "pre" else word,
+                    "label": word,
+                    "group": title if when == "pre" else "",
                     "height": one.mean(key),
                     "error": one.sd(key) if one.n_slices > 1 else one.stderr(key),
                     "dots": [],
@@ -144,6 +146,17 @@ def _panel(ax: Axes, title: str, bars: Sequence[Mapping[str, Any]]) -> None:
                 ha="center",
                 fontsize=6.5 if small else large,
             )
+    # The name of a group stands over its first bar, level with the top of the panel.
+    for i, bar in enumerate(bars):
+        if bar.get("group"):
+            ax.annotate(
+                bar["group"],
+                (i - 0.36, 1.0),
+                xycoords=("data", "axes fraction"),
+                va="top",
+                fontsize=6,
+                color=SMALL_PRINT,
+            )
     ax.set_title(title, loc="left")
     tilted = max(len(line) for bar in bars for line in bar["label"].split("\n")) > 5
     ax.set_xticks(range(len(bars)), [bar["label"] for bar in bars])
@@ -153,7 +166,7 @@ def _panel(ax: Axes, title: str, bars: Sequence[Mapping[str, Any]]) -> None:
             label.set(ha="right", rotation_mode="anchor")
     ax.tick_params(axis="y", labelsize=7)
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.margins(y=0.14)
+    ax.margins(y=0.24 if any(bar.get("group") for bar in bars) else 0.14)
     ax.set_ylim(bottom=0)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .contrast import Contrast
+from .contrast import CHECKS, Contrast
+from .contrastformulas import RATE_FORMULAS
 from .contrasttables import change_formula, formula_of
 from .records import Record, paired, plain, unknown
 
@@ -34,6 +35,7 @@ def contrast_document(study: ContrastStudy) -> Record:
     contrasts = []
     for one, record in zip(study.contrasts, contrast_records(study.contrasts), strict=True):
         contrasts.append(record | {"formulas": one.formulas, "slices": slice_records([one])})
+    rates = rate_records(study)
     animals = []
     for record in animal_records(study.animals):
         formulas = {
@@ -44,9 +46,27 @@ def contrast_document(study: ContrastStudy) -> Record:
     return {
         "contrast": contrasts,
         "contrast_animals": animals,
-        "rate_changes": [paired(one) for one in rate_records(study)],
-        "time_courses": [paired(one) for one in course_records(study)],
+        "rate_changes": [paired(one) | {"formulas": _rate_formulas(one)} for one in rates],
+        "time_courses": [
+            paired(one) | {"formula": _course_formula(str(one["quantity"]))}
+            for one in course_records(study)
+        ],
     }
+
+
+def _rate_formulas(record: Record) -> dict[str, str]:
+    """The formula of each change that a record has."""
+    units = {"concentration_by_r1": "_mM", "concentration_by_r2": "_mM", "dR2_over_dR1": ""}
+    return {
+        key: formula
+        for key, formula in RATE_FORMULAS.items()
+        if record.get(f"{key}{units.get(key, '_per_s')}") is not None
+    }
+
+
+def _course_formula(quantity: str) -> str:
+    known = RATE_FORMULAS.get(quantity.removesuffix("_per_s"))
+    return formula_of(quantity) if known is None else known
 
 
 def contrast_records(contrasts: Iterable[Contrast]) -> list[Record]:
@@ -57,7 +77,13 @@ def contrast_records(contrasts: Iterable[Contrast]) -> list[Record]:
             key: list(value) if key == "flags" else plain(value) for key, value in one.row().items()
         }
         missing = [key for key in ("animal", "group", "time_s") if record[key] is None]
-        record["flags"] = [*record.pop("flags"), *(f"{key}: not stated" for key in missing)]
+        flags = [*record.pop("flags"), *(f"{key}: not stated" for key in missing)]
+        flags += [
+            f"{key}: not checked" for key in CHECKS if record[key] is None and "_u" not in key
+        ]
+        if "S_muscle_pre" not in record:
+            flags.append("muscle: no region")
+        record["flags"] = flags
         records.append(record)
     return _alike(records)
 
@@ -94,6 +120,10 @@ def rate_records(study: ContrastStudy) -> list[Record]:
             own = [note.removeprefix(region) for note in one.notes if note.startswith(region)]
             keys = [key for key in record if key.startswith(("dR", "concentration"))]
             flags = [] if own else unknown(record, keys, "not determined")
+            how = "signal only" if not one.changes else "series"
+            fits = {f"Δ{rate}" for rate in ("R1", "R2")} - {f"Δ{rate}" for rate in one.changes}
+            gone = sorted(fits) + ([] if how == "signal only" else ["signal only"])
+            flags.append(f"by {how}: {', '.join(gone)} not measured in this row")
             records.append(record | {"flags": own + flags})
     return _alike(records)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,7 @@ from .cohort import over_animals
 from .contrast import Contrast
 from .contrastmeasure import AsScanned, measure_contrast
 from .contrastsettings import ContrastSettings, PairedTest
-from .displacements import STILL_VOXELS, check_still, displacement
+from .displacements import STILL_VOXELS, check_not_mirrored, check_still, displacement
 from .errors import GeometryError, InputError
 from .folder import read_image
 from .geometry import Affine, same_grid
@@ -312,7 +313,7 @@ def _of_noise(one: Contrast, settings: ContrastSettings) -> tuple[str, ...]:
     before, after = (
         float(np.mean([noise.value for noise in one.noise[when]])) for when in ("pre", "post")
     )
-    error = float(np.hypot(*(one.noise[when][0].stderr for when in ("pre", "post"))))
+    error = math.hypot(one.noise["pre"][0].stderr, one.noise["post"][0].stderr)
     if abs(after - before) < max(_GAIN * before, 4 * error):
         return ()
     return (
@@ -342,7 +343,7 @@ class _InPlace:
 
     image: Image
     second: Image | None
-    checks: Mapping[str, float] = MappingProxyType({})
+    checks: Mapping[str, float] = field(default_factory=dict)
     as_scanned: AsScanned | None = None
     notes: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
@@ -361,6 +362,7 @@ def _in_place(
     tissue = {"target": settings.target, "reference": settings.reference, "muscle": settings.muscle}
     labels = [regions.label(r, f"region {role}") for role, r in tissue.items() if r is not None]
     where = np.isin(regions.labels, labels)
+    check_not_mirrored(pre, post, affine)
     found = displacement(pre, post, affine, mask=where)
     checks = {
         "shift_voxels": found.largest_voxels,

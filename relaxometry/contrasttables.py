@@ -49,11 +49,30 @@ def contrast_details(contrasts: Iterable[Contrast]) -> list[Row]:
             "group": one.group,
             "n_slices": one.n_slices,
             "noise": f"{one.noise['pre'][0].formula} ({one.noise_method})",
+            "checks": _checks(one),
             "notes": list(one.notes),
             "rows": [*_pairs(one), *_enhancements(one)],
         }
         for one in contrasts
     ]
+
+
+def _checks(one: Contrast) -> str:
+    """Whether the subject lay still and the scale stayed, in words."""
+    told = []
+    shift = one.checks.get("shift_voxels", math.nan)
+    if math.isfinite(shift):
+        found = number(shift, one.checks["shift_uncertainty_voxels"])
+        told.append(f"moved by at most {found} voxels (95 %)")
+    else:
+        told.append("whether it moved was not checked")
+    ratio = one.checks.get("scale_ratio", math.nan)
+    if math.isfinite(ratio):
+        found = number(ratio, one.checks["scale_ratio_stderr"])
+        told.append(f"muscle {found} times as bright after as before")
+    else:
+        told.append("the scale was not checked")
+    return "; ".join(told)
 
 
 def _pairs(one: Contrast) -> list[Row]:

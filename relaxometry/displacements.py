@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import GeometryError, InputError
 from .geometry import Affine, checked_affine, voxel_size
 from .jupyter import Shown
-from .matching import SEARCHED_DEG, Match, match
+from .matching import SEARCHED_DEG, Match, likeness, match
 
 Array = NDArray[np.float64]
 
@@ -20,6 +20,7 @@ _OBJECT = 0.15  # of the bright end of the image: what is brighter belongs to th
 
 #: Up to here the regions drawn on one image hold for the other.
 STILL_VOXELS = 0.5
+_MIRRORED, _ALIKE = 1.25, 0.3  # how much more alike a mirror image must be, and at least
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -141,6 +142,32 @@ def displacement(
             unknown, unknown, math.nan, math.nan, math.nan, np.full((4, 4), np.nan), 0, (found,)
         )
     return _told(found, places, grid, sizes, first.shape)
+
+
+def mirrored_along(pre: ArrayLike, post: ArrayLike, affine: ArrayLike) -> str:
+    """The axis, x or y, along which the image after looks mirrored; "" if along none.
+
+    A conversion that loses the direction of an axis makes a mirror image, which no motion explains,
+    and of which the outline of a body tells little. So both mirror images are held against the
+    image before as the image itself is, by the orientation of edges at the best shift.
+    """
+    first, second, grid = image_pair(pre, post, affine)
+    aspect = float(np.divide(*voxel_size(grid)[:2]))
+    views = {"": second, "x": second[::-1], "y": second[:, ::-1]}
+    alike = {axis: likeness(first, view, aspect) for axis, view in views.items()}
+    best = max(alike, key=lambda axis: alike[axis])
+    return best if alike[best] > max(_MIRRORED * alike[""], _ALIKE) else ""
+
+
+def check_not_mirrored(pre: ArrayLike, post: ArrayLike, affine: ArrayLike) -> None:
+    """Raise `InputError` where the image after looks mirrored."""
+    axis = mirrored_along(pre, post, affine)
+    if axis:
+        raise InputError(
+            f"the image after looks mirrored along {axis}",
+            expected="images whose axes run alike",
+            hint='convert both with one program, or go on as they are with shift = "ignore"',
+        )
 
 
 def check_still(found: Displacement, limit_voxels: float = STILL_VOXELS) -> tuple[str, ...]:

@@ -163,6 +163,22 @@ def match(first: NDArray[Any], second: NDArray[Any], aspect: float) -> Match | s
     return reasons[-1]
 
 
+def likeness(first: NDArray[Any], second: NDArray[Any], aspect: float) -> float:
+    """How alike the edges of two images (x, y, z) lie, at the best shift in the plane: up to 1."""
+    from scipy.fft import fft2, ifft2
+
+    slab = _slab(first)
+    a, b = (Prepared.of(image[..., slab], aspect) for image in (first, second))
+    if a is None or b is None:
+        return 0.0
+    wa, wb = (_coarser(one.orientation) for one in (a, b))
+    power = np.sqrt((np.abs(wa) ** 2).sum() * (np.abs(wb) ** 2).sum())
+    if not power > 0:
+        return 0.0
+    both = (np.conj(fft2(wa, axes=(0, 1))) * fft2(wb, axes=(0, 1))).sum(axis=-1)
+    return float(ifft2(both).real.max() / power)
+
+
 def _slab(image: NDArray[Any]) -> slice:
     """The slices about the middle of the object: a rigid body moves alike in all of them."""
     nz = image.shape[2]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .contrastpage import contrast_section, uniformity_section
 from .contrasttables import contrast_row
-from .paper import SOFT, Cell, Part, grid, heading, picture, prose, shortened
+from .paper import SOFT, Cell, Part, grid, heading, picture, prose, shortened, together
 
 if TYPE_CHECKING:
     from .study import StudyResult
@@ -31,7 +31,8 @@ def contrast_parts(result: StudyResult, figures: Mapping[str, bytes]) -> list[Pa
     if told is not None and told["rates"]:
         parts += _rates(told)
     if told is not None and told["courses"] and "time_courses" in figures:
-        parts += [*heading("Time courses"), picture(figures["time_courses"], _COURSES_MM)]
+        courses = [*heading("Time courses"), picture(figures["time_courses"], _COURSES_MM)]
+        parts.append(together(courses))
     floods = uniformity_section(result.floods, figures)
     if floods is not None:
         heads = [("Image", ""), *floods["heads"], ("Slices", "")]
@@ -73,14 +74,26 @@ def _measurements(result: StudyResult) -> list[Part]:
 
 
 def _rates(told: Mapping[str, Any]) -> list[Part]:
-    heads: list[Cell] = [("Subject", ""), ("Region", ""), *told["rate_heads"]]
-    rows: list[list[Cell]] = [
-        [(shortened(row["name"]), row["time"]), (shortened(row["region"]), ""), *row["cells"]]
-        for row in told["rates"][:_SUBJECTS]
-    ]
-    parts = [*heading("Rates before and after"), grid(heads, rows, left=[0, 1])]
-    more = _more(len(told["rates"]))
-    return [*parts, prose(more.strip(), _SMALL, SOFT)] if more else parts
+    """Fitted changes in one table, those by the signal only in another: paper is narrow."""
+    parts = [*heading("Rates before and after")]
+    heads = told["rate_heads"]
+    alone = [i for i, (head, _) in enumerate(heads) if "signal only" in head]
+    for columns in ([i for i in range(len(heads)) if i not in alone], alone):
+        rows = [row for row in told["rates"] if any(row["cells"][i][0] != "–" for i in columns)]
+        if not rows or not columns:
+            continue
+        first: list[Cell] = [("Subject, region", "")]
+        cells: list[list[Cell]] = [
+            [
+                (f"{shortened(row['name'])}, {shortened(row['region'])}", row["time"]),
+                *(row["cells"][i] for i in columns),
+            ]
+            for row in rows[:_SUBJECTS]
+        ]
+        parts.append(grid([*first, *(heads[i] for i in columns)], cells, left=[0]))
+        more = _more(len(rows))
+        parts += [prose(more.strip(), _SMALL, SOFT)] if more else []
+    return parts
 
 
 def _more(n: int) -> str:

@@ -15,7 +15,7 @@ from .agents import RelaxivityTable
 from .concentrationmap import ConcentrationMap
 from .contrast import Contrast
 from .contrastsettings import ContrastSettings, RateSettings
-from .displacements import STILL_VOXELS, displacement
+from .displacements import STILL_VOXELS, check_not_mirrored, displacement
 from .errors import GeometryError, InputError
 from .estimate import Estimate
 from .fit import fit_maps
@@ -241,12 +241,9 @@ def _still(
     labels = [
         regions.label(region) for role in _ROLES if (region := getattr(settings, role)) is not None
     ]
-    found = displacement(
-        before.root_sum_of_squares(),
-        after.root_sum_of_squares(),
-        before.affine,
-        mask=np.isin(regions.labels, labels),
-    )
+    images = before.root_sum_of_squares(), after.root_sum_of_squares()
+    check_not_mirrored(*images, before.affine)
+    found = displacement(*images, before.affine, mask=np.isin(regions.labels, labels))
     if found.beyond(STILL_VOXELS):
         raise InputError(
             f"the subject moved between the series: {found.words}",

@@ -207,11 +207,9 @@ def test_what_is_left_of_a_mapped_series_stays_in_its_file_if_it_lies_together(p
 
 
 def test_objects_show_themselves_in_jupyter_escaped():
-    from relaxometry.contrast import Contrast
-
-    named = Contrast(
-        "<b>", "sd", {f"{q}_signed": np.zeros(1) for q in ("dSNR_target", "dSNR_reference", "dCNR")}
-    )
+    regions = np.array([[1, 1, 2, 2, 3, 3, 3]])
+    pre, post = (np.array([[38.0, 42, a, a, 1, 3, 5]]) for a in (30, 10))
+    named = rx.measure_contrast(pre, post, regions, target=1, reference=2, noise=3, name="<b>")
     for thing in (named, rx.Estimate(0.1, 0.01, "T2"), rx.Protocol(TE=[0.01, 0.02])):
         shown = thing._repr_html_()
         assert "<b>" not in shown
