@@ -186,9 +186,10 @@ class ConcentrationMap(Shown):
         name: str = "",
         *,
         sigma: float | tuple[float, float] | None = None,
+        coils: int = 1,
     ) -> RegionConcentration:
         """Concentration in a region; parameters and errors as of :meth:`RateChange.region`."""
-        return self.of(self.change.region(mask, name, sigma=sigma))
+        return self.of(self.change.region(mask, name, sigma=sigma, coils=coils))
 
     def of(self, change: RegionChange) -> RegionConcentration:
         """Concentration by the ΔR of a region, with the r of this map.

@@ -101,6 +101,33 @@ def rician_amplitude(mean: ArrayLike, sigma: ArrayLike, coils: int = 1) -> NDArr
     return np.where(known, scale * np.sqrt(u), np.nan)
 
 
+def magnitude_moments(
+    A: ArrayLike, sigma: float, coils: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """SD of the magnitude whose noise-free value is A, and dE[M]/dA, the slope of its mean.
+
+    √(A² + 2nσ² − E[M]²) and (A/σ)·β_n/(2n)·1F1(1/2; n+1; −A²/2σ²): σ and 1 far above the floor;
+    the SD of air and 0 without signal. An estimate of A from a mean over N voxels has the standard
+    error SD/(slope·√N).
+
+    Raises
+    ------
+    InputError
+        If sigma is not positive, or `coils` is not a whole number from 1.
+
+    References
+    ----------
+    Constantinides, Atalar & McVeigh, Magn Reson Med 38:852 (1997).
+    """
+    beta, _ = air_factors(coils)
+    a = np.abs(np.asarray(A, dtype=float)) / _positive(sigma)
+    # Far up the difference of two large squares has no digits left, and both are 1 to 10⁻⁵.
+    near = np.minimum(a, 300.0 * math.sqrt(coils))
+    variance = near**2 + 2 * coils - rician_mean(near, 1.0, coils) ** 2
+    slope = near * beta / (2 * coils) * hyp1f1(0.5, coils + 1, -(near**2) / 2)
+    return sigma * np.sqrt(np.maximum(variance, 0.0)), np.asarray(slope)
+
+
 def _positive(sigma: ArrayLike) -> NDArray[np.float64]:
     sigma = np.asarray(sigma, dtype=float)
     if not (sigma > 0).all():
@@ -123,7 +150,8 @@ def air_factors(coils: int = 1) -> tuple[float, float]:
     ----------
     Constantinides, Atalar & McVeigh, Magn Reson Med 38:852 (1997).
     """
-    if coils != int(coils) or coils < 1:
+    number = isinstance(coils, int | float | np.number) and not isinstance(coils, bool)
+    if not number or not math.isfinite(coils) or coils != int(coils) or coils < 1:
         raise InputError(f"{coils!r} coils", field="coils", expected="a whole number from 1")
     beta = math.sqrt(math.pi / 2) * math.prod((2 * k + 1) / (2 * k) for k in range(1, int(coils)))
     return beta, math.sqrt(2 * coils - beta**2)

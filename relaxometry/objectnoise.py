@@ -1,7 +1,7 @@
 """Noise where there is signal: from images taken alike, or from one less a smoothed copy.
 
-Both are for images whose air was set to zero or filtered. At an SNR above 5 the magnitude scatters
-like one Gaussian channel, whatever the number of coils.
+Both are for images whose air was set to zero or filtered. Far above the floor of the noise,
+which is higher with more coils, the magnitude scatters like one Gaussian channel; near it, less.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.special import fdtrc, gammaincc
 
 from .errors import InputError
-from .noise import air_factors, rician_amplitude, rician_mean
+from .noise import air_factors, magnitude_moments, rician_mean
 from .voxelcorrelation import Correlation, correlation, uneven
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ _CHANCE = 1e-4  # of a drift being chance
 _UNEVEN = 1e-6
 _PARTS_TOLD, _PARTS_REFUSED = 0.1, 0.3  # SD between parts of the region over SD of its voxels
 _TAILS_TOLD, _TAILS_REFUSED = 0.4, 1.0  # excess kurtosis
-_LOW_SNR, _NO_SIGNAL = 5.0, 2.5
+_SMALLER_TOLD, _NO_SIGNAL = 0.02, 2.5  # SD of the magnitude below σ; SNR
 
 
 class TooFew(InputError):
@@ -103,8 +103,8 @@ def by_difference(images: Array, region: Mask, drift_limit: float, coils: int) -
     sigma = math.sqrt(float((final**2).sum()) / dof)
     for k in range(K if K > 2 else 1):
         notes += _noise_only(_put(final[:, k], region), region, near, "second")
-    notes += _low_signal(signal, sigma, coils) + _correlated(near)
     stderr = sigma * math.sqrt(near.per_sd / (2 * dof))
+    notes += _low_signal(signal, sigma, stderr, coils) + _correlated(near)
     return OfObject(sigma, stderr, dof / near.per_sd, region, tuple(dict.fromkeys(notes)))
 
 
@@ -128,9 +128,10 @@ def by_smoothing(plane: Array, region: Mask, coils: int) -> OfObject:
         notes += _correlated(near)
         if min(near.lag1) > 0:
             notes.append("structure finer than 9 voxels would look so too, and enlarge σ")
-    notes += _low_signal(float(plane[kept].mean()), sigma, coils)
     dof = (N - 1) / near.per_sd
-    return OfObject(sigma, sigma / math.sqrt(2 * dof), dof, kept, tuple(notes))
+    stderr = sigma / math.sqrt(2 * dof)
+    notes += _low_signal(float(plane[kept].mean()), sigma, stderr, coils)
+    return OfObject(sigma, stderr, dof, kept, tuple(notes))
 
 
 def _basis(mean: Array, region: Mask) -> Array:
@@ -188,10 +189,9 @@ def _noise_only(noise: Array, region: Mask, near: Correlation, field: str) -> li
     return notes
 
 
-def _low_signal(signal: float, sigma: float, coils: int) -> list[str]:
-    snr = signal / sigma
-    if snr >= _LOW_SNR:
-        return []
+def _low_signal(signal: float, sd: float, stderr: float, coils: int) -> list[str]:
+    """By how much the SD of this magnitude is below σ, told from mean/SD."""
+    snr = signal / sd
     if snr < max(_NO_SIGNAL, 1.3 * air_factors(coils)[0]):
         raise InputError(
             f"SNR {snr:.1f}: hardly signal",
@@ -199,11 +199,17 @@ def _low_signal(signal: float, sigma: float, coils: int) -> list[str]:
             expected="a part of the object with SNR above 5",
             hint="measure noise in air ('rayleigh', 'chi')",
         )
-    A = float(rician_amplitude(snr, 1.0, coils))
-    smaller = 1 - math.sqrt(A**2 + 2 * coils - float(rician_mean(A, 1.0, coils)) ** 2)
+    A = np.linspace(0.0, 8 * math.sqrt(coils), 801)
+    sds, _ = magnitude_moments(A, 1.0, coils)
+    ratio = rician_mean(A, 1.0, coils) / sds  # it grows with A
+    off = 2 * stderr / sd
+    near, low, high = np.interp([snr, snr * (1 - off), snr * (1 + off)], ratio, 1 - sds)
+    if near <= _SMALLER_TOLD:
+        return []
+    many = "" if coils == 1 else f" of {coils} coils"
     return [
-        f"SNR of the region is {snr:.1f}: below 5 a magnitude scatters less than σ, by about "
-        f"{100 * smaller:.0f} %"
+        f"SNR of the region is {snr:.1f}: so near the floor a magnitude{many} scatters less than "
+        f"σ, by about {100 * near:.0f} % ({100 * high:.0f} to {100 * low:.0f} %): σ is too small"
     ]
 
 

@@ -98,6 +98,7 @@ class RateChange(Shown):
         name: str = "",
         *,
         sigma: float | tuple[float, float] | None = None,
+        coils: int = 1,
     ) -> RegionChange:
         """ΔR of a region.
 
@@ -108,6 +109,8 @@ class RateChange(Shown):
         sigma : float or (float, float), optional
             σ of each channel, of both series or before and after: the floor of the noise is then
             taken off the mean signal (:func:`relaxometry.region_fit`).
+        coils : int
+            Coils combined by root sum of squares; it matters where `sigma` is given.
 
         Returns
         -------
@@ -117,7 +120,8 @@ class RateChange(Shown):
         Raises
         ------
         InputError, GeometryError
-            If the mask has no voxel or is on another grid, or σ is no positive number.
+            If the mask has no voxel or is on another grid, σ is no positive number, or `coils` no
+            whole number from 1.
 
         Notes
         -----
@@ -138,7 +142,7 @@ class RateChange(Shown):
                 expected="a region inside both scans",
             )
         fits = [
-            _refitted(maps, finite, s)
+            _refitted(maps, finite, s, coils)
             for maps, s in zip((self.pre, self.post), both or (None, None), strict=True)
         ]
         pre, post = (fit[self.quantity] for fit in fits)
@@ -235,12 +239,12 @@ def rate_change(pre: ParameterMaps, post: ParameterMaps) -> RateChange:
     return RateChange(pre, post, value, stderr, rate, counts, _differences(pre, post))
 
 
-def _refitted(maps: ParameterMaps, inside: NDArray[np.bool_], sigma: Any) -> CurveFit:
+def _refitted(maps: ParameterMaps, inside: NDArray[np.bool_], sigma: Any, coils: int) -> CurveFit:
     """The fit of the mean signal, with the choices of the maps."""
     choices = maps.choices.arguments()
     if sigma is not None:
         choices |= {"noise_floor": None}  # it is taken off instead
-    return region_fit(maps.series, inside, maps.model, sigma=sigma, **choices)
+    return region_fit(maps.series, inside, maps.model, sigma=sigma, coils=coils, **choices)
 
 
 def _dof(fits: Iterable[CurveFit], rates: Iterable[Estimate]) -> float:

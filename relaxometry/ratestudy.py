@@ -22,7 +22,7 @@ from .fit import fit_maps
 from .folder import read, read_image
 from .jupyter import Shown
 from .models import model_for
-from .noiselevel import OF_AIR, measure_noise, pool_noise
+from .noiselevel import OF_AIR, NoiseMethod, measure_noise, pool_noise
 from .quoted import quoted
 from .ratechange import RateChange, rate_change
 from .regionchange import RegionChange, change_ratio
@@ -117,7 +117,7 @@ def rates_by_series(
             region = getattr(settings, role)
             if region is None:
                 continue
-            row, said = _row(changes, concentrations, kept, region, own)
+            row, said = _row(changes, concentrations, kept, region, own, settings.coils)
             rows.append(_whose(settings, time) | {"role": role} | row)
             notes += [f"{row['region']}: {note}" for note in said]
         notes += [note for change in changes.values() for note in change.notes]
@@ -259,13 +259,15 @@ class _Sigmas(NamedTuple):
     """σ of the series before and after, or why the floor of their noise is not known."""
 
     values: tuple[float, float] | None
+    coils: int = 1
     note: str = ""
 
 
 def _sigmas(change: RateChange, regions: Regions, settings: ContrastSettings) -> _Sigmas:
-    """σ by the air that was drawn, of one coil: with it the floor is taken off mean signals."""
-    if settings.noise is None or settings.coils > 1 or settings.noise_method not in OF_AIR:
+    """σ by the air that was drawn: with it the floor is taken off mean signals."""
+    if settings.noise is None or settings.noise_method not in OF_AIR:
         return _Sigmas(None)
+    method: NoiseMethod = "rayleigh" if settings.coils == 1 else "chi"
     found = []
     for series in (change.pre.series, change.post.series):
         air = regions.labels == regions.label(settings.noise, "region noise")
@@ -273,13 +275,19 @@ def _sigmas(change: RateChange, regions: Regions, settings: ContrastSettings) ->
             return _Sigmas(None)
         try:
             noises = [
-                measure_noise(np.asarray(series.signal[..., i], dtype=float), air, "rayleigh")
+                measure_noise(
+                    np.asarray(series.signal[..., i], dtype=float),
+                    air,
+                    method,
+                    coils=settings.coils,
+                )
                 for i in range(len(series.protocol))
             ]
         except InputError as error:
-            return _Sigmas(None, f"the floor of the noise stays in the fits: {error.found}")
+            why = f"the floor of the noise stays in the fits: {error.found}"
+            return _Sigmas(None, note=why)
         found.append(pool_noise(noises).sigma)
-    return _Sigmas((found[0], found[1]))
+    return _Sigmas((found[0], found[1]), coils)
 
 
 def _relaxivities(settings: ContrastSettings, lines: RelaxivityTable | None) -> dict[str, Estimate]:
@@ -317,6 +325,7 @@ def _row(
     regions: Mapping[str, Regions],
     region: int | str,
     sigmas: Mapping[str, _Sigmas],
+    coils: int,
 ) -> tuple[dict[str, Any], list[str]]:
     """Every change of one region, their ratio and the concentrations they tell."""
     found: dict[str, RegionChange] = {}
@@ -325,7 +334,7 @@ def _row(
     for rate in sorted(changes):
         name = regions[rate].name(region)
         sigma = sigmas[rate].values
-        one = changes[rate].region(regions[rate].mask(region), name, sigma=sigma)
+        one = changes[rate].region(regions[rate].mask(region), name, sigma=sigma, coils=coils)
         found[rate] = one
         notes += one.notes
         own = one.row()

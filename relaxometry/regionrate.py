@@ -15,7 +15,7 @@ from .estimate import Estimate
 from .fit import mean_curve, problem_of
 from .maps import determined
 from .models import SignalModel, as_model, model_for
-from .noise import rician_mean
+from .noise import air_factors, rician_amplitude
 from .polarity import Polarity
 from .problem import Bounds, Problem
 from .series import Series
@@ -23,10 +23,8 @@ from .units import RATE_OF
 
 Array = NDArray[np.float64]
 
-_FLOOR = math.sqrt(math.pi / 2)  # mean magnitude without signal, in σ
 _HALF_NORMAL = 2 * math.sqrt(2 / math.pi)
 _ROUNDS = 2
-_HIGH = 12.0  # A/σ from which E[M] is √(A² + σ²) to 10⁻⁵
 
 
 def checked_mask(mask: ArrayLike, grid: tuple[int, ...], name: str = "mask") -> NDArray[np.bool_]:
@@ -68,6 +66,7 @@ def region_fit(
     model: str | SignalModel | None = None,
     *,
     sigma: float | None = None,
+    coils: int = 1,
     bounds: Bounds | None = None,
     polarity: Polarity | None = None,
     weights: ArrayLike | None = None,
@@ -86,8 +85,10 @@ def region_fit(
         Default by the kind of series.
     sigma : float, optional
         σ of each channel in the units of the signal. With it the mean magnitude (n,) is replaced by
-        the signal whose Rician mean it is, and each point counts by how sure that makes it. One
-        coil. Without it the floor of the noise stays in the mean, however many voxels there are.
+        the signal whose Rician mean it is, and each point counts by how sure that makes it.
+        Without it the floor of the noise stays in the mean, however many voxels there are.
+    coils : int
+        Coils combined by root sum of squares: the floor, β_n·σ, grows with them.
     bounds, polarity, weights, noise_floor, clip, B1
         As in :func:`relaxometry.fit_tubes`.
 
@@ -103,8 +104,8 @@ def region_fit(
         If the mask is on another grid.
     FitError, ProtocolError, InputError
         If the mask is empty or of no voxel with finite signal, model and series do not fit
-        together, a choice is impossible, or `sigma` is given with signed data, weights or a noise
-        floor.
+        together, a choice is impossible, `coils` is not a whole number from 1, or `sigma` is given
+        with signed data, weights or a noise floor.
 
     References
     ----------
@@ -112,6 +113,7 @@ def region_fit(
     """
     inside = checked_mask(mask, series.grid)
     chosen = model_for(series.kind) if model is None else as_model(model)
+    air_factors(coils)
     if sigma is not None:
         sigma = checked_sigma(sigma)
         given = {"weights": weights, "noise_floor": noise_floor}
@@ -129,14 +131,14 @@ def region_fit(
     problem, mean = mean_curve(problem, series, inside)
     if sigma is None:
         return curve_of(problem, mean)
-    signal = without_floor(mean, sigma)
+    signal = _without_floor(mean, sigma, coils)
     if chosen.inverts:
         signal = np.maximum(signal, 0.0)  # the fit itself chooses their signs
     if (clipped_at := problem.choices.clipped_at) is not None:
         signal = np.where(mean >= clipped_at, clipped_at, signal)
     fit, expected = None, signal
     for _ in range(_ROUNDS):  # weights by the curve, and not by what noise made of it
-        sure = _sureness(expected, sigma, int(inside.sum()))
+        sure = _sureness(expected, sigma, coils, int(inside.sum()))
         weighted = replace(problem.choices, weights=sure / sure.max())
         fit = curve_of(Problem(chosen, series.protocol, weighted), signal)
         if not determined(np.array(fit.status)):
@@ -146,40 +148,23 @@ def region_fit(
     return fit
 
 
-def without_floor(mean: ArrayLike, sigma: float) -> Array:
-    """The signal A whose mean magnitude, E[M] of :func:`~relaxometry.noise.rician_mean`, this is.
+def _without_floor(mean: Array, sigma: float, coils: int) -> Array:
+    """The signal with this mean magnitude; of one below the floor, which is chance, its mirror.
 
-    Parameters
-    ----------
-    mean : array_like
-        Mean magnitude over many voxels of one signal.
-    sigma : float
-        σ of each channel.
-
-    Returns
-    -------
-    ndarray
-        Below the floor, 1.2533·σ, by chance: as far below 0 as a mean that far above it is above.
+    As far below 0 as a mean that far above the floor is above: errors of late points then cancel.
     """
-    m = np.asarray(mean, dtype=np.float64) / sigma
-    above = _FLOOR + np.abs(m - _FLOOR)
-    inside = np.interp(above, _MEANS, _SIGNALS)
-    outside = np.sqrt(np.maximum(above**2 - 1, 0.0))
-    A: Array = np.copysign(np.where(above > _MEANS[-1], outside, inside), m - _FLOOR) * sigma
-    return A
+    floor = air_factors(coils)[0] * sigma
+    above = floor + np.abs(mean - floor)
+    signal: Array = np.copysign(rician_amplitude(above, sigma, coils), mean - floor)
+    return signal
 
 
-# E[M] is flat at A = 0, so that its inverse is steep there: the square root makes it even.
-_SIGNALS = np.concatenate([np.linspace(0, 1, 201)[:-1] ** 2 * 0.5, np.linspace(0.5, _HIGH, 4000)])
-_MEANS = rician_mean(_SIGNALS, 1.0)
-
-
-def _sureness(signal: Array, sigma: float, voxels: int) -> Array:
+def _sureness(signal: Array, sigma: float, coils: int, voxels: int) -> Array:
     """Weight of each point: how much the floor lets it say of the signal, 1 far above it."""
-    # Far above the floor the variance of A is (σ² + σ⁴/A²)/n; at A = 0 it is the mean of |x| of an
-    # x = A² with a variance of 4σ⁴/n.
-    power = signal**2 + sigma**2 / (_HALF_NORMAL * math.sqrt(voxels))
-    weight: Array = power / (power + sigma**2)
+    # Far above the floor the variance of A is (σ² + nσ⁴/A²)/N; at A = 0 it is the mean of |x| of an
+    # x = A² with a variance of 4nσ⁴/N.
+    power = signal**2 + math.sqrt(coils / voxels) * sigma**2 / _HALF_NORMAL
+    weight: Array = power / (power + coils * sigma**2)
     return weight
 
 
@@ -189,6 +174,7 @@ def region_rate(
     model: str | SignalModel | None = None,
     *,
     sigma: float | None = None,
+    coils: int = 1,
     **choices: Any,
 ) -> Estimate:
     """R1 or R2 of a region, from the fit of its mean signal (:func:`region_fit`).
@@ -197,7 +183,7 @@ def region_rate(
     ----------
     series : Series
     mask : array_like of bool (x, y, z)
-    model, sigma, **choices
+    model, sigma, coils, **choices
         As in :func:`region_fit`.
 
     Returns
@@ -205,5 +191,5 @@ def region_rate(
     Estimate
         In s⁻¹; NaN where it is not determined: the status of :func:`region_fit` says why.
     """
-    fit = region_fit(series, mask, model, sigma=sigma, **choices)
+    fit = region_fit(series, mask, model, sigma=sigma, coils=coils, **choices)
     return fit[RATE_OF[fit.model.time]]

@@ -6,20 +6,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import GeometryError, InputError
 from .jupyter import Shown
-from .regionrate import checked_mask, two_sigmas, without_floor
+from .noise import air_factors, magnitude_moments, rician_amplitude
+from .regionrate import checked_mask, two_sigmas
 from .units import LONGEST
 
 Array = NDArray[np.float64]
 
-#: Signals below so many σ are at the floor of the noise: the logarithm would tell of the floor.
-FLOOR = 3.0
+_SURE = 3.0  # standard errors of a mean of air by which a signal must lie above it
+# A σ that is 5 % off may move a signal by at most 20 % once its floor is taken off.
+_SIGMA_OFF, _SIGNAL_OFF = 0.05, 0.2
+_LIFT_TOLD = 0.05
+_AT_FLOOR = "at the floor of the noise"
 
 _ASSUMED = (
     "signal only: S0, T1 and the receiver's gain are taken as those before",
@@ -82,13 +86,16 @@ class SignalOnlyChange(Shown):
     Attributes
     ----------
     value, stderr : ndarray
-        ln(S_pre/S_post)/TE in s⁻¹, NaN where not determined; `stderr` is NaN without σ.
+        ln(S_pre/S_post)/TE in s⁻¹, NaN where not determined; `stderr` is NaN without σ. With σ the
+        floor of the noise is taken off both signals.
     pre, post : ndarray
         The signals.
     TE : float
         s.
     sigma : (float, float) or None
         σ of each channel before and after.
+    coils : int
+        Coils combined by root sum of squares.
     T1_effect : ndarray
         ln(f_pre/f_post)/TE with f = 1 − exp(−TR/T1), s⁻¹: what the change of T1 alone adds to
         `value` (it takes away where the agent shortens T1). NaN where TR and both T1 are not given.
@@ -105,6 +112,7 @@ class SignalOnlyChange(Shown):
     post: Array
     TE: float
     sigma: tuple[float, float] | None
+    coils: int
     T1_effect: Array
     counts: Mapping[str, int]
     notes: tuple[str, ...] = field(default=_ASSUMED)
@@ -121,10 +129,12 @@ class SignalOnlyChange(Shown):
         Returns
         -------
         SignalOnlyRegion
-            With σ, the mean magnitudes are rid of the floor of the noise (Rice) first. The error is
-            that of the ratio of two means over the same voxels, from the scatter of
-            S_pre/S̄_pre − S_post/S̄_post between voxels: what is uneven in both images alike cancels.
-            Of one voxel it comes from σ.
+            With σ, the mean magnitudes are rid of the floor of the noise first: each is replaced by
+            the signal with that mean (:func:`~relaxometry.noise.rician_amplitude`). It is not
+            determined where a mean lies within 3 standard errors of that of air, or a σ that is 5 %
+            off would move it by more than 20 %. The error is that of the ratio of two means over
+            the same voxels, from the scatter of S_pre/S̄_pre − S_post/S̄_post between voxels: what is
+            uneven in both images alike cancels. Of one voxel it comes from σ.
 
         Raises
         ------
@@ -139,13 +149,17 @@ class SignalOnlyChange(Shown):
             notes.append(f"{int(inside.sum()) - n} voxels have no finite signal: left out")
         value = stderr = math.nan
         means = [float(s[finite].mean()) if n else math.nan for s in (before, after)]
-        if why := _region_reason(means, self.sigma):
+        sigmas = self.sigma or (None, None)
+        signals = [
+            _signal(np.array(m), s, self.coils, n) for m, s in zip(means, sigmas, strict=True)
+        ]
+        if why := _region_reason(means, [bool(one.sure) for one in signals]):
             notes.append(f"not determined: {why}")
         else:
-            if self.sigma is not None:
-                means = [float(without_floor(m, s)) for m, s in zip(means, self.sigma, strict=True)]
-            value = math.log(means[0] / means[1]) / self.TE
-            stderr = self._region_stderr(before[finite], after[finite], means)
+            A = [float(one.A) for one in signals]
+            value = math.log(A[0] / A[1]) / self.TE
+            notes += _said_of_lift(means, A)
+            stderr = self._region_stderr(before[finite], after[finite], signals)
         voxels = self.value[inside]
         known = voxels[np.isfinite(voxels)]
         effect = self.T1_effect[inside]
@@ -163,13 +177,12 @@ class SignalOnlyChange(Shown):
             notes=tuple(notes),
         )
 
-    def _region_stderr(self, before: Array, after: Array, means: list[float]) -> float:
+    def _region_stderr(self, before: Array, after: Array, signals: list[_Signal]) -> float:
         if before.size > 1:
-            apart = before / means[0] - after / means[1]
+            by = [float(one.A * one.slope) for one in signals]  # d ln A = dM/(A·dM/dA)
+            apart = before / by[0] - after / by[1]
             return float(apart.std(ddof=1)) / math.sqrt(before.size) / self.TE
-        if self.sigma is None:
-            return math.nan
-        return math.hypot(*(s / m for s, m in zip(self.sigma, means, strict=True))) / self.TE
+        return math.hypot(*(float(one.stderr / one.A) for one in signals)) / self.TE
 
     def __repr__(self) -> str:
         known = self.value[np.isfinite(self.value)]
@@ -184,6 +197,7 @@ def signal_only_dR2(
     TE: float,
     *,
     sigma: float | tuple[float, float] | None = None,
+    coils: int = 1,
     TR: float | None = None,
     T1_pre: ArrayLike | None = None,
     T1_post: ArrayLike | None = None,
@@ -200,8 +214,11 @@ def signal_only_dR2(
     TE : float
         s.
     sigma : float or (float, float), optional
-        σ of each channel, of both images or before and after. With it voxels have errors, and a
-        signal below 3σ is not determined.
+        σ of each channel, of both images or before and after. With it the floor of the noise is
+        taken off, voxels have errors, and a signal within 3 SD of the mean of air, β_n·σ, is not
+        determined (of one coil: below 3.2σ).
+    coils : int
+        Coils combined by root sum of squares: the floor, β_n·σ, grows with them.
     TR : float, optional
         s; with `T1_pre` and `T1_post` it gives the size of the effect of T1.
     T1_pre, T1_post : array_like, optional
@@ -216,7 +233,8 @@ def signal_only_dR2(
     GeometryError
         If the grids differ.
     InputError
-        If a time or σ is no positive number, TE is in ms, or of TR and the two T1 some are missing.
+        If a time or σ is no positive number, `coils` no whole number from 1, TE is in ms, or of TR
+        and the two T1 some are missing.
 
     Notes
     -----
@@ -230,25 +248,28 @@ def signal_only_dR2(
         )
     TE = _time(TE, "TE")
     sigmas = None if sigma is None else two_sigmas(sigma)
+    air_factors(coils)
     effect = _effect_of_T1(before.shape, TE, TR, T1_pre, T1_post)
     reasons = np.zeros(before.shape, dtype=np.uint8)
     words = ["determined"]
-    for when, signal, at in (("before", before, 0), ("after", after, 1)):
+    both = (None, None) if sigmas is None else sigmas
+    signals = [_signal(M, one, coils) for M, one in zip((before, after), both, strict=True)]
+    for when, M, one in zip(("before", "after"), (before, after), signals, strict=True):
         with np.errstate(invalid="ignore"):
-            cases = [("not finite", ~np.isfinite(signal)), ("not above 0", signal <= 0)]
-            if sigmas is not None:
-                low = signal < FLOOR * sigmas[at]
-                cases.append((f"below {FLOOR:g}σ, at the floor of the noise", low))
+            cases = [
+                ("not finite", ~np.isfinite(M)),
+                ("not above 0", M <= 0),
+                (_AT_FLOOR, ~one.sure),
+            ]
         for why, where in cases:
             reasons[where & (reasons == 0)] = len(words)
             words.append(f"{when}: signal {why}")
     known = reasons == 0
     # 1 in the place of what has no logarithm: it is NaN in the result.
-    S, s = np.where(known, before, 1.0), np.where(known, after, 1.0)
+    S, s = (np.where(known, one.A, 1.0) for one in signals)
     value = np.where(known, np.log(S / s) / TE, np.nan)
-    stderr = np.full(before.shape, np.nan)
-    if sigmas is not None:
-        stderr = np.where(known, np.hypot(sigmas[0] / S, sigmas[1] / s) / TE, np.nan)
+    errors = [np.where(known, one.stderr, np.nan) for one in signals]
+    stderr = np.hypot(errors[0] / S, errors[1] / s) / TE
     for array in (value, stderr, effect):
         array.flags.writeable = False
     codes, numbers = np.unique(reasons, return_counts=True)
@@ -262,6 +283,7 @@ def signal_only_dR2(
         post=after,
         TE=TE,
         sigma=sigmas,
+        coils=int(coils),
         T1_effect=effect,
         counts=MappingProxyType(counts),
         notes=(*_ASSUMED, _said_of_T1(effect), *_said_of_sigma(sigmas)),
@@ -310,15 +332,52 @@ def _said_of_sigma(sigma: tuple[float, float] | None) -> list[str]:
     return ["σ is not given: voxels have no error, and a signal at the noise floor is not seen"]
 
 
-def _region_reason(means: list[float], sigma: tuple[float, float] | None) -> str:
-    for at, (when, mean) in enumerate(zip(("before", "after"), means, strict=True)):
+def _said_of_lift(means: list[float], A: list[float]) -> list[str]:
+    return [
+        f"the floor of the noise lifted the mean signal {when} by {100 * (m / a - 1):.0f} %: "
+        "taken off"
+        for when, m, a in zip(("before", "after"), means, A, strict=True)
+        if m / a - 1 > _LIFT_TOLD
+    ]
+
+
+def _region_reason(means: list[float], sure: list[bool]) -> str:
+    for when, mean, stands_out in zip(("before", "after"), means, sure, strict=True):
         if not math.isfinite(mean):
             return "no voxel has a finite signal"
         if mean <= 0:
             return f"the mean signal {when} is not above 0"
-        if sigma is not None and mean < FLOOR * sigma[at]:
-            return f"the mean signal {when} is below {FLOOR:g}σ, at the floor of the noise"
+        if not stands_out:
+            return f"the mean signal {when} is {_AT_FLOOR}"
     return ""
+
+
+class _Signal(NamedTuple):
+    """Signals A without the floor, dM/dA, their standard errors, and which stand out of it."""
+
+    A: Array
+    slope: Array
+    stderr: Array
+    sure: NDArray[np.bool_]
+
+
+def _signal(M: Array, sigma: float | None, coils: int, voxels: int = 1) -> _Signal:
+    """Of mean magnitudes over so many voxels; without σ the floor stays, and is not seen."""
+    if sigma is None:
+        one = np.ones_like(M)
+        return _Signal(M, one, np.full_like(M, np.nan), one > 0)
+    beta, air_sd = air_factors(coils)
+    floor = beta * sigma
+    A = rician_amplitude(np.where(M > 0, M, np.nan), sigma, coils)
+    sd, slope = magnitude_moments(A, sigma, coils)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        stderr = sd / slope / math.sqrt(max(voxels, 1))
+        # Far above the floor A² = M² − (2n − 1)σ², so that dA/A = −(2n − 1)(σ/A)²·dσ/σ.
+        moved = (2 * coils - 1) * (sigma / A) ** 2 * _SIGMA_OFF
+        sure = (floor + _SURE * air_sd * sigma / math.sqrt(max(voxels, 1)) < M) & (
+            moved < _SIGNAL_OFF
+        )
+    return _Signal(A, slope, stderr, sure)
 
 
 def _time(value: Any, name: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -251,6 +253,27 @@ def test_low_snr_is_said() -> None:
     a, b = (magnitude(np.full((60, 60), 60.0), SIGMA, 1, rng) for _ in range(2))
     noise = rx.measure_noise(a, method="difference", second=b, region=np.ones((60, 60), bool))
     assert any("scatters less than σ" in note for note in noise.notes)
+
+
+@pytest.mark.parametrize("method", ["difference", "smoothed"])
+@pytest.mark.parametrize(
+    ("coils", "A", "true"),
+    # The SD of the magnitude is σ·√((A² + nσ²)/(A² + 2nσ²)), to 1 %.
+    [(1, 3.0, 3.3), (8, 5.0, 10), (32, 5.0, 20), (32, 15.0, 6), (1, 8.0, 0), (32, 60.0, 0)],
+)
+def test_how_much_less_a_magnitude_scatters_is_said(
+    method: str, coils: int, A: float, true: float
+) -> None:
+    rng = np.random.default_rng(11)
+    a, b = (magnitude(np.full((80, 80), A * SIGMA), SIGMA, coils, rng) for _ in range(2))
+    second = {"second": b} if method == "difference" else {}
+    noise = rx.measure_noise(a, None, method, coils=coils, region=np.ones((80, 80), bool), **second)
+    said = [re.search(r"by about (\d+) % \((\d+) to (\d+) %\)", note) for note in noise.notes]
+    found = [tuple(map(int, one.groups())) for one in said if one]
+    assert noise.sigma == pytest.approx(SIGMA * (1 - true / 100), rel=0.035)
+    assert bool(found) == (true > 0)
+    if found:
+        assert found[0][1] - 1 <= true <= found[0][2] + 1
 
 
 def test_it_tells_itself() -> None:
