@@ -170,7 +170,8 @@ def _p(
     sizes = np.abs(differences[differences != 0])
     tied = np.unique(sizes).size < differences.size
     # Ties and zeros have a distribution of their own: every sign of every pair is tried.
-    how: Any = stats.PermutationMethod(n_resamples=np.inf) if tied else "exact"
+    every: Any = np.inf
+    how: Any = stats.PermutationMethod(n_resamples=every) if tied else "exact"
     if tied and sizes.size > _MOST_PERMUTED:
         how = "approx"
     p = float(stats.wilcoxon(post, pre, method=how).pvalue)

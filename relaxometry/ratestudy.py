@@ -117,9 +117,9 @@ def rates_by_series(
             region = getattr(settings, role)
             if region is None:
                 continue
-            row, said = _row(changes, concentrations, kept, region, own, settings.coils)
+            row, told = _row(changes, concentrations, kept, region, own, settings.coils)
             rows.append(_whose(settings, time) | {"role": role} | row)
-            notes += [f"{row['region']}: {note}" for note in said]
+            notes += [f"{row['region']}: {note}" for note in told]
         notes += [note for change in changes.values() for note in change.notes]
         yield SubjectRates(
             *(settings.name, settings.animal, settings.group, time, tuple(rows)),
@@ -259,7 +259,6 @@ class _Sigmas(NamedTuple):
     """σ of the series before and after, or why the floor of their noise is not known."""
 
     values: tuple[float, float] | None
-    coils: int = 1
     note: str = ""
 
 
@@ -287,7 +286,7 @@ def _sigmas(change: RateChange, regions: Regions, settings: ContrastSettings) ->
             why = f"the floor of the noise stays in the fits: {error.found}"
             return _Sigmas(None, note=why)
         found.append(pool_noise(noises).sigma)
-    return _Sigmas((found[0], found[1]), coils)
+    return _Sigmas((found[0], found[1]))
 
 
 def _relaxivities(settings: ContrastSettings, lines: RelaxivityTable | None) -> dict[str, Estimate]:
