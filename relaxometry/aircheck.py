@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.special import gammainc, gammaincc, gammaincinv
 
 from .errors import InputError
@@ -31,7 +32,11 @@ _TOLD, _REFUSED = 0.025, 0.06
 # For σ by the SD: air so far from that of the coils stated is filtered for all one knows, or σ off.
 _OTHER_COILS, _OTHER_SIGMA = 0.2, 0.03
 _COARSE = 0.6  # grey levels: with an SD below it, σ cannot be told from the rounding
-_MOST_COILS = 150.0  # mean/SD beyond that of so many is signal
+_MOST_COILS = 150.0  # mean/SD beyond that of so many is signal, …
+_LIKELY_COILS = 64.0  # … and beyond that of so many, where they are not stated, it is too
+# Neighbours in noise interpolated fourfold have sinc²(1/4) = 0.81, fivefold 0.87.
+_SMOOTH = 0.92
+_DARKER = 0.6  # mean of other air over that of the patch: the patch is not the darkest
 _CHANCE = 1e-6  # of ghosts or a trend being chance
 _SHADE_TOLD, _SHADE_REFUSED = 0.1, 0.3  # SD between parts of the patch over SD of its voxels
 _SHAPE_SURE, _SHAPE_TOLD, _SHAPE_REFUSED = 2.5, 0.025, 0.05  # Kolmogorov's D·√N, and D
@@ -84,7 +89,8 @@ def check_air(
     air : ndarray of bool, optional
     statistic : {"sd", "mean", "plain"}
         What σ is to be had from. Another number of coils matters little for the SD and much for
-        the mean, and not at all for a plain SD, which stays one: there it is a note.
+        the mean, and not at all for a plain SD, which stays one: there it is a note, if neighbours
+        are not correlated, as they are by filters, and nothing of the image is darker.
 
     Raises
     ------
@@ -115,11 +121,19 @@ def check_air(
             mean, ratio = mean + step / 2, down
             notes.append("air was rounded down to grey levels; half a level was added to its mean")
     fitted = coils_of(ratio)
+    if max(near.lag1) > _SMOOTH + 3 / n:
+        raise _unfit(
+            f"neighbouring voxels are correlated by {max(near.lag1):.2f}, more than noise "
+            "interpolated fourfold: part of it is an object, or it was filtered"
+        )
     # Ghosts first: they change mean/SD too, and are the better reason.
     if air is not None:
         notes += _even(everything, air, near)
     notes += _spikes(found, step, min(fitted, tested))
+    if air is not None and _off(ratio, coils, near, n) > _REFUSED:
+        _darkest(as_volume(everything), as_volume(air), mean, fitted)
     notes += _number_of_coils(ratio, fitted, coils, near, n, statistic)
+    _two_kinds(found, step, min(fitted, tested), fitted, near)
     notes += _shape(found, mean, fitted, step, near)
     if step and sd < 2 * step:
         notes.append(
@@ -218,6 +232,25 @@ def _spikes(found: Array, step: float, coils: float) -> list[str]:
     return [f"{what}: signal, ghosts or spikes in the air"]
 
 
+def _two_kinds(found: Array, step: float, fewest: float, fitted: float, near: Correlation) -> None:
+    """Refuse voxels of air among those of an object, however far neighbours are correlated."""
+    known = 1 / math.sqrt(found.size / near.by_neighbours)
+    dark, middle = np.quantile(found, (0.25, 0.5))
+    # Of noise the lower quarter tells σ, and with it how bright a voxel can be at all.
+    sigma2 = (float(dark) + step) ** 2 / (2 * float(gammaincinv(fewest, 0.25)))
+    sigma2 *= (1 + 2 * known) ** 2
+    outliers = float((gammaincc(fewest, np.maximum(found - step, 0) ** 2 / (2 * sigma2)) < 1e-6).mean())
+    # And were most of it an object, the air in it would be too dark for so many coils.
+    sigma2 = float(middle) ** 2 / (2 * float(gammaincinv(fitted, 0.5))) / (1 + 2 * known) ** 2
+    hidden = float((gammainc(fitted, (found + step) ** 2 / (2 * sigma2)) < 1e-6).mean())
+    for share, what in ((outliers, "brighter"), (hidden, "darker")):
+        if share > 0.01:
+            raise _unfit(
+                f"{100 * share:.0f} % of the voxels are {what} than noise can be beside the others: "
+                "part of it is an object"
+            )
+
+
 def _number_of_coils(
     ratio: float, fitted: float, coils: int, near: Correlation, n: int, statistic: Statistic
 ) -> list[str]:
@@ -225,6 +258,8 @@ def _number_of_coils(
     if abs(off) < _TOLD:
         return []
     told = f"mean/SD of air is {ratio:.2f}"
+    number = max(1, round(fitted))
+    given = f"if {number} channels were combined by root sum of squares, give coils={number}"
     if ratio < air_shape(1)[0] * (1 - _REFUSED):
         raise _unfit(f"{told}, less than of any number of coils: filtered, or signal in it")
     if fitted > _MOST_COILS:
@@ -232,18 +267,39 @@ def _number_of_coils(
     like = f"as of {_as_coils(fitted)}, not of {coils}"
     change = air_factors(coils)[1] / math.sqrt(2 * fitted - _beta2(fitted)) - 1
     refused = {
-        "plain": False,
+        # Filters correlate neighbours as they raise mean/SD; more coils do not.
+        "plain": abs(off) > _REFUSED and (near.found or fitted > max(_LIKELY_COILS, 2 * coils)),
         "mean": abs(off) > _REFUSED,
         "sd": abs(off) > _OTHER_COILS or abs(change) > _OTHER_SIGMA,
     }
     if refused[statistic]:
-        number = max(1, round(fitted))
-        given = (
-            f"give coils={number} (method 'chi' or 'mean') if so many were combined by root sum "
-            "of squares; else "
+        if statistic == "plain":
+            what = "neighbours are correlated" if near.found else "too many for receivers"
+            told, given = f"{told}, {like}, and {what}: filtered, or signal", f"{given}; else "
+        else:
+            told, given = f"{told}, {like}", f"{given} (method 'chi' or 'mean'); else "
+        raise _unfit(told, (given if number != coils else "") + INSTEAD)
+    hint = f" ({given})" if number != coils else ""
+    return [
+        f"{told}, {like}: σ from the SD with that number would be {100 * change:+.1f} %{hint}"
+    ]
+
+
+def _darkest(image: Array, air: Mask, mean: float, coils: float) -> None:
+    """Refuse tissue, which is as even as air of many coils, where the image has darker noise."""
+    local = ndimage.uniform_filter(np.nan_to_num(image), (5, 5, 1))
+    lowest = ndimage.minimum_filter(np.nan_to_num(image), (3, 3, 1))
+    # What was set to 0, or fades to it, is darker too and tells nothing.
+    dark = (local < _DARKER * mean) & (lowest > 0) & ~air
+    dark = ndimage.minimum_filter(dark, (5, 5, 1))  # off the edges of what is brighter
+    if int(dark.sum()) < max(100, 0.01 * dark.size):
+        return
+    found = image[dark]
+    if found.mean() > 0.85 * air_shape(1)[0] * found.std():
+        raise _unfit(
+            f"it looks as of {_as_coils(coils)}, but {int(dark.sum())} voxels of the image are "
+            f"darker, {found.mean() / mean:.2g} of its mean: this is signal"
         )
-        raise _unfit(f"{told}, {like}", (given if number != coils else "") + INSTEAD)
-    return [f"{told}, {like}: σ from the SD with that number would be {100 * change:+.1f} %"]
 
 
 def _off(ratio: float, coils: int, near: Correlation, n: int) -> float:
