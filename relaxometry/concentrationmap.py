@@ -61,7 +61,12 @@ class Changed(Protocol):
         """Field of the scans."""
 
     def region(
-        self, mask: ArrayLike, name: str = "", *, sigma: float | tuple[float, float] | None = None
+        self,
+        mask: ArrayLike,
+        name: str = "",
+        *,
+        sigma: float | tuple[float, float] | None = None,
+        coils: int = 1,
     ) -> RegionChange:
         """ΔR of a region."""
 
