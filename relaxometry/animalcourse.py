@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +34,7 @@ class AnimalCourse(Shown):
     change, change_stderr : ndarray (n,)
         `value` less `before`.
     peak : Peak
-        The largest change after the injection, in either direction.
+        The largest change after the injection, in the direction of the course.
     area, area_stderr : float
         Under the change from the injection to the last time, by trapezoids, in the unit of the
         value times s.
@@ -82,9 +82,26 @@ class AnimalCourse(Shown):
         return f"AnimalCourse: {self.animal}, {self.time_s.size} times, {self.peak.words}"
 
 
+def towards(course: AnimalCourse, direction: int) -> AnimalCourse:
+    """The same course with its peak in this direction, 1 or -1."""
+    after = ~course.is_before & np.isfinite(course.change)
+    peak = peak_of(
+        *(a[after] for a in (course.time_s, course.change, course.stderr, course.change_stderr)),
+        start=_start(course.time_s, course.is_before),
+        direction=direction,
+    )
+    own = course.notes[: len(course.notes) - len(course.peak.notes)]
+    return replace(course, peak=peak, notes=(*own, *peak.notes))
+
+
+def _start(time: Array, before: NDArray[np.bool_]) -> float:
+    return max(0.0, float(time[before].max())) if before.any() else 0.0
+
+
 def animal_course(
     animal: str, columns: dict[str, NDArray[Any]], baseline: Baseline
 ) -> AnimalCourse:
+    """With its peak in either direction."""
     order = np.argsort(columns["time_s"], kind="stable")
     time, value, stderr, before = (
         columns[name][order] for name in ("time_s", "value", "stderr", "before")
@@ -122,7 +139,7 @@ def animal_course(
     after = ~before & np.isfinite(change)
     if (~before & ~np.isfinite(value)).any() and after.any():
         notes.append("times without a value are left out; its area bridges them by a straight line")
-    start = max(0.0, float(time[before].max())) if before.any() else 0.0
+    start = _start(time, before)
     peak = peak_of(time[after], change[after], stderr[after], change_stderr[after], start=start)
     area, area_stderr = area_under(time[after], change[after], stderr[after], B_stderr, start)
     for array in (time, value, stderr, before, change, change_stderr):

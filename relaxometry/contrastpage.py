@@ -198,12 +198,11 @@ def _course(course: TimeCourse) -> Row:
             time += f" ± {elapsed_text(row['time_to_peak_sd_s'])}"
     elif math.isfinite(row["time_to_peak_at_least_s"]):
         time = f"{elapsed_text(row['time_to_peak_at_least_s'])} or later"
-    notes = [f"not reached in {row['n_peak_not_reached']}"] if row["n_peak_not_reached"] else []
     return {
         "group": course.group or "–",
         "words": words,
         "n": row["n_animals"],
         "peak": number(row["peak"], row["peak_sd"]),
         "time": time,
-        "notes": "; ".join(notes),
+        "notes": "; ".join(row["flags"]),
     }

@@ -12,7 +12,7 @@ from .contrastformulas import RATE_FORMULAS
 from .contrasttables import change_formula, formula_of
 from .records import Record, paired, plain, unknown
 
-_SAID = ("quantity", "group")  # of a course, in each of its rows already
+_SAID = ("quantity", "group", "flags")  # of a course, in each of its rows by these names
 
 if TYPE_CHECKING:
     from .contraststudy import ContrastStudy
@@ -134,7 +134,8 @@ def course_records(study: ContrastStudy) -> list[Record]:
     for course in study.courses:
         whole = {f"course_{key}": plain(v) for key, v in course.row().items() if key not in _SAID}
         records += [
-            {key: plain(value) for key, value in row.items()} | whole for row in course.rows()
+            {key: plain(value) for key, value in row.items()} | whole | {"flags": course.flags}
+            for row in course.rows()
         ]
     return records
 

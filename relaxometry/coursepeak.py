@@ -19,7 +19,7 @@ _GRID, _REACH = 4001, 8.0  # points of the integral, and how many σ beyond the 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Peak(Shown):
-    """The largest change of one animal after the injection.
+    """The largest change of one animal after the injection, in one direction.
 
     Attributes
     ----------
@@ -40,6 +40,10 @@ class Peak(Shown):
         with these errors (a rough guess; it errs on the low side). NaN without errors.
     reached : bool
         Whether a later time has a smaller change.
+    told : bool or None
+        Whether the change is told apart from none (1.96 standard errors); None without errors.
+    opposed : bool
+        Whether a change the other way is larger.
     notes : tuple of str
     """
 
@@ -51,6 +55,8 @@ class Peak(Shown):
     range_s: tuple[float, float]
     bias: float
     reached: bool
+    told: bool | None = None
+    opposed: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -80,7 +86,13 @@ class Peak(Shown):
 
 
 def peak_of(
-    time: Array, change: Array, stderr: Array, change_stderr: Array, *, start: float
+    time: Array,
+    change: Array,
+    stderr: Array,
+    change_stderr: Array,
+    *,
+    start: float,
+    direction: int = 0,
 ) -> Peak:
     """The peak of changes (n,) at times after the injection, in order of time.
 
@@ -94,21 +106,32 @@ def peak_of(
         Of each change, the error of the value before included.
     start : float
         When the course starts, s.
+    direction : {0, 1, -1}
+        Of the peak; 0 is either.
     """
     nothing = (math.nan, math.nan)
     if not time.size:
         why = ("no value after the injection: no peak",)
-        return Peak(math.nan, math.nan, math.nan, math.nan, nothing, nothing, math.nan, False, why)
-    i = int(np.abs(change).argmax())
+        return Peak(
+            math.nan, math.nan, math.nan, math.nan, nothing, nothing, math.nan, False, notes=why
+        )
+    direction = direction or int(np.sign(change[np.abs(change).argmax()])) or 1
+    upward = direction * change
+    i = int(upward.argmax())
     last = time.size - 1
     reached = i < last
     notes = []
-    upward = np.sign(change[i]) * change
     if not reached:
         notes.append(f"peak not reached: it may be later than the last time, {time[last]:g} s")
     elif i == 0:
         notes.append(f"the peak is at the first time, {time[0]:g} s: it may be earlier")
-    spread, bias = nothing, math.nan
+    other = int(upward.argmin())
+    opposed = bool(-upward[other] > upward[i])
+    if opposed:
+        notes.append(
+            f"its largest change, {change[other]:.4g} at {time[other]:g} s, goes the other way"
+        )
+    spread, bias, told = nothing, math.nan, None
     if np.isfinite(stderr).all():
         alike = upward[i] - upward < _APART * np.hypot(stderr[i], stderr)
         alike[i] = True
@@ -121,7 +144,8 @@ def peak_of(
             )
         if reached and where[-1] == last:
             notes.append("nor from the last time: it may be later")
-        if not abs(change[i]) > _APART * change_stderr[i]:
+        told = bool(upward[i] > _APART * change_stderr[i])
+        if not told:
             notes.append("the peak is not told apart from no change")
     else:
         notes.append("no errors: whether the peak is told apart from other times is not known")
@@ -137,6 +161,8 @@ def peak_of(
         range_s=spread,
         bias=bias,
         reached=reached,
+        told=told,
+        opposed=opposed,
         notes=tuple(notes),
     )
 

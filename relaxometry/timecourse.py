@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .animalcourse import SAME_TIME, AnimalCourse, Baseline, animal_course
+from .animalcourse import SAME_TIME, AnimalCourse, Baseline, animal_course, towards
 from .coursetable import course_table
 from .errors import InputError
 from .jupyter import Shown
@@ -69,23 +69,21 @@ class TimeCourse(Shown):
         Noise lifts it less than the mean of the animals' own peaks, and animals that peak at
         different times flatten it.
         """
-        after = (self.time_s > self._start) & (2 * self.change_n >= max(self.change_n.max(), 1))
-        size = np.where(after & np.isfinite(self.change_mean), np.abs(self.change_mean), -1.0)
-        if not (size >= 0).any():
-            return math.nan, math.nan
-        i = int(size.argmax())
-        return float(self.change_mean[i]), float(self.time_s[i])
+        return _largest(self.time_s, self.change_mean, self.change_n, self.animals)
 
     @property
-    def _start(self) -> float:
-        before = [c.time_s[c.is_before].max() for c in self.animals if c.is_before.any()]
-        return max([0.0, *map(float, before)])
+    def flags(self) -> list[str]:
+        """What is doubtful of the course as a whole: its notes, but for those of one animal."""
+        own = tuple(f"animal {c.animal}: " for c in self.animals)
+        return [note for note in self.notes if not note.startswith(own)]
 
     def row(self) -> dict[str, Any]:
         """Peak, time to peak and area over animals; SD between animals, each with its n.
 
-        Where an animal's peak was not reached, the mean time to peak is not determined:
-        ``time_to_peak_at_least_s`` is then what it is at least.
+        All peaks are in one direction, that of the largest mean change. Where most of them are not
+        told apart from no change, there is no time to peak. Where an animal's peak was not reached,
+        the mean time to peak is not determined: ``time_to_peak_at_least_s`` is then what it is at
+        least. ``flags`` say which.
         """
         peaks = [c.peak for c in self.animals]
         there = [p for p in peaks if math.isfinite(p.value)]
@@ -94,7 +92,8 @@ class TimeCourse(Shown):
         least = [p.at_least_s for p in there]
         bias = [p.bias for p in there if math.isfinite(p.bias)]
         peak = _mean_sd([p.value for p in there])
-        time = (math.nan, math.nan) if waiting else _mean_sd(times)
+        none = _mostly_none(self.animals)
+        time = (math.nan, math.nan) if waiting or none else _mean_sd(times)
         area = _mean_sd([c.area for c in self.animals])
         curve_peak, curve_time = self.curve_peak
         return {
@@ -108,13 +107,14 @@ class TimeCourse(Shown):
             "time_to_peak_s": time[0],
             "time_to_peak_sd_s": time[1],
             "time_to_peak_n": len(times),
-            "time_to_peak_at_least_s": _mean_sd(least)[0] if waiting else math.nan,
+            "time_to_peak_at_least_s": _mean_sd(least)[0] if waiting and not none else math.nan,
             "n_peak_not_reached": waiting,
             "mean_curve_peak": curve_peak,
             "mean_curve_peak_time_s": curve_time,
             "area_s": area[0],
             "area_sd_s": area[1],
             "area_n": sum(math.isfinite(c.area) for c in self.animals),
+            "flags": self.flags,
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ class TimeCourse(Shown):
         row = self.row()
         group = f" ({self.group})" if self.group else ""
         animals = f"{len(self.animals)} animal{'s' * (len(self.animals) != 1)}"
-        peak = f"peak {row['peak']:.4g}"
+        peak = f"peak change {row['peak']:.4g}"
         if math.isfinite(row["peak_sd"]):
             peak += f" ± {row['peak_sd']:.2g} (SD)"
         if row["n_peak_not_reached"]:
@@ -217,15 +217,22 @@ def time_course(
         )
         for a in dict.fromkeys(names.tolist())
     )
+    measured = _distinct(np.concatenate([c.time_s for c in courses]))
+    changes = np.array([_at(measured, c.time_s, c.change, False) for c in courses])
+    change_n, change_mean, change_sd = _over(changes)
+    # Noise makes peaks of either sign: of mixed ones the mean would be nobody's change.
+    direction = _largest(measured, change_mean, change_n, courses)[0]
+    if math.isfinite(direction):
+        courses = tuple(towards(c, 1 if direction >= 0 else -1) for c in courses)
     notes = [f"animal {c.animal}: {note}" for c in courses for note in c.notes]
-    if at_s is None:
-        times = _distinct(np.concatenate([c.time_s for c in courses]))
-    else:
+    times = measured
+    if at_s is not None:
         times = _asked(at_s)
+        changes = np.array([_at(times, c.time_s, c.change, True) for c in courses])
+        change_n, change_mean, change_sd = _over(changes)
         notes.append("values are interpolated by straight lines at the times asked for")
     values = np.array([_at(times, c.time_s, c.value, at_s is not None) for c in courses])
-    changes = np.array([_at(times, c.time_s, c.change, at_s is not None) for c in courses])
-    (n, mean, sd), (change_n, change_mean, change_sd) = _over(values), _over(changes)
+    n, mean, sd = _over(values)
     return TimeCourse(
         quantity=quantity,
         group=group,
@@ -240,6 +247,25 @@ def time_course(
         change_n=change_n,
         notes=(*notes, *_notes(courses, n)),
     )
+
+
+def _largest(
+    time: Array, change: Array, n: NDArray[np.intp], courses: Sequence[AnimalCourse]
+) -> tuple[float, float]:
+    """Largest mean change after the injection and its time, where at least half have a value."""
+    before = [c.time_s[c.is_before].max() for c in courses if c.is_before.any()]
+    after = (time > max([0.0, *map(float, before)])) & (2 * n >= max(n.max(), 1))
+    size = np.where(after & np.isfinite(change), np.abs(change), -1.0)
+    if not (size >= 0).any():
+        return math.nan, math.nan
+    i = int(size.argmax())
+    return float(change[i]), float(time[i])
+
+
+def _mostly_none(courses: Sequence[AnimalCourse]) -> bool:
+    """Whether most peaks are not told apart from no change."""
+    peaks = [c.peak for c in courses if math.isfinite(c.peak.value)]
+    return 2 * sum(p.told is False for p in peaks) > len(peaks)
 
 
 def _distinct(times: Array) -> Array:
@@ -292,7 +318,7 @@ def _mean_sd(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _notes(courses: Sequence[AnimalCourse], n: NDArray[np.intp]) -> list[str]:
-    notes = []
+    notes = _peak_notes(courses)
     if len(courses) > 1 and (n < len(courses)).any():
         notes.append(
             f"animals were not all measured at every time: n is {n.min()} to {n.max()} of "
@@ -304,3 +330,25 @@ def _notes(courses: Sequence[AnimalCourse], n: NDArray[np.intp]) -> list[str]:
     if len(courses) == 1:
         notes.append("one animal: there is no SD over animals")
     return notes
+
+
+def _peak_notes(courses: Sequence[AnimalCourse]) -> list[str]:
+    """How many animals leave the peak in doubt, and how."""
+    peaks = [c.peak for c in courses]
+    there = [p for p in peaks if math.isfinite(p.value)]
+    none = "; time to peak not determined" if _mostly_none(courses) else ""
+    return [
+        f"{words} in {count} of {len(courses)} animal{'s' * (len(courses) != 1)}{ending}"
+        for words, count, ending in (
+            ("no peak", len(peaks) - len(there), ""),
+            ("peak not told apart from no change", sum(p.told is False for p in there), none),
+            (
+                "no errors, so that no peak is told apart from no change,",
+                sum(p.told is None for p in there),
+                "",
+            ),
+            ("peak not reached", sum(not p.reached for p in there), ""),
+            ("the largest change goes the other way", sum(p.opposed for p in there), ""),
+        )
+        if count
+    ]

@@ -151,7 +151,7 @@ class TestFiles:
         assert found["contrast_animals"][0]["formula"] == "S/noise"
         assert found["contrast_animals"][0]["n_animals"] == 5
 
-    def test_tables_and_maps(self, written):
+    def test_tables_and_maps(self, written, result):
         contrast = pd.read_csv(written / "contrast.csv")
         assert len(contrast) == 20
         assert contrast["dCNR_percent"].to_numpy() == pytest.approx(100 * contrast["dCNR"])
@@ -159,6 +159,9 @@ class TestFiles:
         rates = pd.read_csv(written / "rate_changes.csv")
         assert {"dR2_per_s", "dR2_signal_only_per_s"} <= set(rates)
         courses = pd.read_csv(written / "time_courses.csv")
+        assert courses.columns[-1] == "flags"
+        flags = {"; ".join(course.flags) for course in result.contrast.courses}
+        assert set(courses["flags"].fillna("")) == flags
         assert set(courses["time_s"]) == {0.0, 600.0, 1800.0, 3600.0, 7200.0}
         maps = written / "derivatives" / "relaxometry" / "sub-mouse1at60min" / "anat"
         assert (maps / "sub-mouse1at60min_dR2map.nii.gz").exists()

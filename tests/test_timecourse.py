@@ -198,7 +198,7 @@ class TestAnimals:
         assert row["time_to_peak_s"] == 600
         assert row["time_to_peak_sd_s"] == 0
         assert (row["mean_curve_peak"], row["mean_curve_peak_time_s"]) == (-9, 600)
-        assert "peak -9 ± 1.4 (SD)" in repr(found)
+        assert "peak change -9 ± 1.4 (SD)" in repr(found)
         assert found.to_dataframe()["n"].tolist() == [2] * 5
         assert [r["animal"] for r in found.animal_rows()] == ["a", "b"]
 
@@ -206,11 +206,62 @@ class TestAnimals:
         found = rx.time_course(table(a=A, b=[30.0, 30, 28, 24, 20]), "SNR")
         row = found.row()
         assert row["n_peak_not_reached"] == 1
+        assert "peak not reached in 1 of 2 animals" in row["flags"]
         assert math.isnan(row["time_to_peak_s"])
         assert row["time_to_peak_at_least_s"] == 900
         assert row["time_to_peak_n"] == 1
         assert row["peak_n"] == 2
         assert any(note.startswith("animal b: peak not reached") for note in found.notes)
+
+    def test_peaks_are_in_one_direction(self):
+        """The mean change is +1 at its largest: b's own −2 is no peak of this course."""
+        up, down = [0.0, 0.0, 2.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.5, -2.0]
+        found = rx.time_course(table(a=up, b=down), "dR2_per_s", baseline="zero")
+        assert [c.peak.value for c in found.animals] == [2.0, 0.5]
+        row = found.row()
+        assert row["peak"] == 1.25
+        assert row["peak_sd"] == pytest.approx(1.5 / math.sqrt(2))
+        assert "the largest change goes the other way in 1 of 2 animals" in row["flags"]
+        assert "peak not told apart from no change in 1 of 2 animals" in row["flags"]
+        own = "animal b: its largest change, -2 at 1200 s, goes the other way"
+        assert own in found.notes
+        assert own not in row["flags"]
+        # One more that falls turns the course, and its peaks.
+        found = rx.time_course(table(a=up, b=down, c=down), "dR2_per_s", baseline="zero")
+        assert [c.peak.value for c in found.animals] == [0, -2, -2]
+
+    def test_opposite_changes_of_one_size(self):
+        rows = table(a=[0.0, 0, 2, 2, 2], b=[0.0, 0, -2, -2, -2])
+        row = rx.time_course(rows, "dR2_per_s", baseline="zero").row()
+        assert row["peak"] == 0
+        assert "the largest change goes the other way in 1 of 2 animals" in row["flags"]
+        rows = table(a=[0.0, 0, 2, 1, 0], b=[0.0, 0, -2, -1, 0])
+        found = rx.time_course(rows, "dR2_per_s", baseline="zero")
+        assert [c.peak.value for c in found.animals] == [2, 0]
+
+    def test_no_change_has_no_time_to_peak(self):
+        """Five flat animals: what is largest is noise, and its time is chance."""
+        rng = np.random.default_rng(8)
+        flat = {name: [0.0, 0.0, *rng.normal(0, 0.3, 2), -0.5] for name in "abcd"}
+        told = table(**flat, e=[0.0, 0.0, 3.0, 5.0, 2.0])
+        found = rx.time_course(told, "dR2_per_s", baseline="zero")
+        row = found.row()
+        assert math.isnan(row["time_to_peak_s"])
+        assert math.isnan(row["time_to_peak_at_least_s"])
+        why = "peak not told apart from no change in 4 of 5 animals; time to peak not determined"
+        assert why in row["flags"]
+        assert why in found.notes
+        few = rx.time_course(table(a=flat["a"], e=[0.0, 0, 3, 5, 2], f=[0.0, 0, 2, 6, 3]), "SNR")
+        assert few.row()["time_to_peak_s"] > 0
+        assert "peak not told apart from no change in 1 of 3 animals" in few.row()["flags"]
+
+    def test_without_errors_it_is_said(self):
+        row = rx.time_course(table(a=A, b=B).drop(columns="stderr"), "SNR").row()
+        assert row["time_to_peak_s"] == 600
+        assert row["flags"] == [
+            "no errors, so that no peak is told apart from no change, in 2 of 2 animals"
+        ]
+        assert rx.time_course(table(a=A, b=B), "SNR").row()["flags"] == []
 
     def test_one_animal_has_no_sd(self):
         found = rx.time_course(table(a=A), "SNR")
