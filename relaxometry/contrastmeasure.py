@@ -395,13 +395,13 @@ def _remarks(contrast: Contrast) -> tuple[str, ...]:
     difference, error = float(np.mean(1 - reference / target)), contrast.stderr("CNR_relative_pre")
     after = [contrast.slices[f"S_{role}_post"] for role in ("target", "reference")]
     turned, spread = float(np.mean(1 - after[1] / after[0])), contrast.stderr("CNR_relative_post")
-    if abs(difference) > _CERTAIN * error and abs(turned) > _CERTAIN * spread:
-        if difference * turned < 0:
-            order = "brighter" if difference > 0 else "darker"
-            told.append(
-                f"the target was {order} than the reference before, and is not after: CNR, which "
-                "has no sign, hides it"
-            )
+    sure = abs(difference) > _CERTAIN * error and abs(turned) > _CERTAIN * spread
+    if sure and difference * turned < 0:
+        order = "brighter" if difference > 0 else "darker"
+        told.append(
+            f"the target was {order} than the reference before, and is not after: CNR, which has "
+            "no sign, hides it"
+        )
     if abs(difference) < _CERTAIN * error:
         told.append(
             f"CNR before is not told from 0 ({difference:.2g} ± {error:.2g} of the target): its "

@@ -91,7 +91,7 @@ class TestMeans:
         assert row["p"] == pytest.approx(16 / 2**7)
 
     def test_what_is_no_contrast(self):
-        with pytest.raises(rx.InputError, match="expected Contrast, of rx.measure_contrast"):
+        with pytest.raises(rx.InputError, match=r"expected Contrast, of rx\.measure_contrast"):
             rx.over_animals([1])
 
 
