@@ -78,7 +78,8 @@ def contrast_section(study: ContrastStudy, figures: Mapping[str, bytes]) -> Row 
     present = [
         (key, unit, head, RATE_FORMULAS[key])
         for key, unit, head in _RATES
-        if any(_key(key, unit) in row for one in study.rates for row in one.rows)
+        if key != "dR2_signal_only"
+        and any(_key(key, unit) in row for one in study.rates for row in one.rows)
     ]
     return {
         "details": contrast_details(study.contrasts),
@@ -95,8 +96,12 @@ def contrast_section(study: ContrastStudy, figures: Mapping[str, bytes]) -> Row 
                 "region": row["region"],
                 "cells": [_cell(row, key, unit) for key, unit, *_ in present],
             }
-            for row in _joined(study.rates)
+            for one in study.rates
+            if one.changes
+            for row in one.rows
         ],
+        "signal": _signal_only(study.rates),
+        "signal_formula": RATE_FORMULAS["dR2_signal_only"],
         "rate_notes": _gathered(study.rates),
         "courses": [_course(course) for course in study.courses],
     }
@@ -144,14 +149,21 @@ def _subject(one: SubjectRates) -> str:
     return f"{one.name or 'unnamed'}{at}"
 
 
-def _joined(rates: Sequence[SubjectRates]) -> list[dict[str, Any]]:
-    """A row for each subject, time and region, of whatever told its rates; fitted ones first."""
-    of: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for one in sorted(rates, key=lambda one: not one.changes):
-        for row in one.rows:
-            key = (row["name"], row["animal"], row["time_s"], row["region"])
-            of[key] = of.get(key, {}) | row
-    return list(of.values())
+def _signal_only(rates: Sequence[SubjectRates]) -> Row:
+    """ΔR2 by the signal only: a row for each subject and time, a column for each region."""
+    alone = [one for one in rates if not one.changes]
+    regions = list(dict.fromkeys(str(row["region"]) for one in alone for row in one.rows))
+    rows = []
+    for one in alone:
+        cells = {str(row["region"]): _cell(row, "dR2_signal_only", "per_s") for row in one.rows}
+        rows.append(
+            {
+                "name": one.name or "unnamed",
+                "time": "" if one.time_s is None else elapsed_text(one.time_s),
+                "cells": [cells.get(region, ("–", ""))[0] for region in regions],
+            }
+        )
+    return {"regions": regions, "rows": rows}
 
 
 def _gathered(rates: Sequence[SubjectRates]) -> list[str]:

@@ -12,7 +12,7 @@ from .paper import SOFT, Cell, Part, grid, heading, picture, prose, shortened, t
 if TYPE_CHECKING:
     from .study import StudyResult
 
-_BARS_MM, _IMAGES_MM, _COURSES_MM = 55.0, 38.0, 120.0
+_BARS_MM, _IMAGES_MM, _COURSES_MM = 55.0, 38.0, 130.0
 _SMALL = 6.2
 _SUBJECTS = 12  # measurements and regions on paper; all of them stand in the tables beside
 
@@ -28,7 +28,7 @@ def contrast_parts(result: StudyResult, figures: Mapping[str, bytes]) -> list[Pa
         if "contrast" in figures and result.relaxivity is None:
             parts.append(picture(figures["contrast"], _BARS_MM))
         parts += _animals(told) if told["animals"] else _measurements(result)
-    if told is not None and told["rates"]:
+    if told is not None and (told["rates"] or told["signal"]["rows"]):
         parts += _rates(told)
     if told is not None and told["courses"] and "time_courses" in figures:
         courses = [*heading("Time courses"), picture(figures["time_courses"], _COURSES_MM)]
@@ -70,31 +70,36 @@ def _measurements(result: StudyResult) -> list[Part]:
     rows = [contrast_row(one) for one in result.contrasts[:_SUBJECTS]]
     cells = [[(shortened(r["name"]), ""), *((c, "") for c in r["cells"])] for r in rows]
     note = "CNR: |SNR(target) − SNR(reference)|/SNR(target). Δ: (post − pre)/pre."
-    return [grid(heads, cells, left=[0]), prose(note + _more(len(result.contrasts)), _SMALL, SOFT)]
+    return [
+        grid(heads, cells, left=[0]),
+        prose(note, _SMALL, SOFT),
+        *_more(len(result.contrasts)),
+    ]
 
 
 def _rates(told: Mapping[str, Any]) -> list[Part]:
-    """Fitted changes in one table, those by the signal only in another: paper is narrow."""
+    """Fitted changes in one table, those by the signal only in another."""
     parts = [*heading("Rates before and after")]
-    heads = told["rate_heads"]
-    alone = [i for i, (head, _) in enumerate(heads) if "signal only" in head]
-    for columns in ([i for i in range(len(heads)) if i not in alone], alone):
-        rows = [row for row in told["rates"] if any(row["cells"][i][0] != "–" for i in columns)]
-        if not rows or not columns:
-            continue
-        first: list[Cell] = [("Subject, region", "")]
-        cells: list[list[Cell]] = [
-            [
-                (f"{shortened(row['name'])}, {shortened(row['region'])}", row["time"]),
-                *(row["cells"][i] for i in columns),
-            ]
-            for row in rows[:_SUBJECTS]
+    if told["rates"]:
+        heads: list[Cell] = [("Subject, region", ""), *told["rate_heads"]]
+        rows: list[list[Cell]] = [
+            [(f"{shortened(row['name'])}, {shortened(row['region'])}", row["time"]), *row["cells"]]
+            for row in told["rates"][:_SUBJECTS]
         ]
-        parts.append(grid([*first, *(heads[i] for i in columns)], cells, left=[0]))
-        more = _more(len(rows))
-        parts += [prose(more.strip(), _SMALL, SOFT)] if more else []
+        parts += [grid(heads, rows, left=[0]), *_more(len(told["rates"]))]
+    alone = told["signal"]
+    if alone["rows"]:
+        heads = [("ΔR2, signal only (s⁻¹)", told["signal_formula"]), ("After", "")]
+        heads += [(shortened(region), "") for region in alone["regions"]]
+        rows = [
+            [(shortened(row["name"]), ""), (row["time"], ""), *((c, "") for c in row["cells"])]
+            for row in alone["rows"][:_SUBJECTS]
+        ]
+        parts += [grid(heads, rows, left=[0]), *_more(len(alone["rows"]))]
     return parts
 
 
-def _more(n: int) -> str:
-    return f" {n - _SUBJECTS} more in results.json." if n > _SUBJECTS else ""
+def _more(n: int) -> list[Part]:
+    if n <= _SUBJECTS:
+        return []
+    return [prose(f"{n - _SUBJECTS} more in results.json.", _SMALL, SOFT)]
