@@ -239,7 +239,9 @@ def _two_kinds(found: Array, step: float, fewest: float, fitted: float, near: Co
     # Of noise the lower quarter tells σ, and with it how bright a voxel can be at all.
     sigma2 = (float(dark) + step) ** 2 / (2 * float(gammaincinv(fewest, 0.25)))
     sigma2 *= (1 + 2 * known) ** 2
-    outliers = float((gammaincc(fewest, np.maximum(found - step, 0) ** 2 / (2 * sigma2)) < 1e-6).mean())
+    outliers = float(
+        (gammaincc(fewest, np.maximum(found - step, 0) ** 2 / (2 * sigma2)) < 1e-6).mean()
+    )
     # And were most of it an object, the air in it would be too dark for so many coils.
     sigma2 = float(middle) ** 2 / (2 * float(gammaincinv(fitted, 0.5))) / (1 + 2 * known) ** 2
     hidden = float((gammainc(fitted, (found + step) ** 2 / (2 * sigma2)) < 1e-6).mean())
@@ -280,9 +282,7 @@ def _number_of_coils(
             told, given = f"{told}, {like}", f"{given} (method 'chi' or 'mean'); else "
         raise _unfit(told, (given if number != coils else "") + INSTEAD)
     hint = f" ({given})" if number != coils else ""
-    return [
-        f"{told}, {like}: σ from the SD with that number would be {100 * change:+.1f} %{hint}"
-    ]
+    return [f"{told}, {like}: σ from the SD with that number would be {100 * change:+.1f} %{hint}"]
 
 
 def _darkest(image: Array, air: Mask, mean: float, coils: float) -> None:
