@@ -54,7 +54,10 @@ def accuracy(repeats: int) -> str:
                     given = {"region": everywhere}
                 else:
                     given = {"air": everywhere}
-                found.append(rx.measure_noise(image, method=method, coils=coils, **given))
+                try:
+                    found.append(rx.measure_noise(image, method=method, coils=coils, **given))
+                except rx.InputError:
+                    continue  # one true air in a thousand; counted below
             sigma = np.array([one.sigma for one in found])
             stated = float(np.mean([one.sigma_stderr for one in found]))
             rows.append(
@@ -118,6 +121,8 @@ def power(repeats: int) -> str:
         "ghost of 1 σ in a quarter": lambda: noise(corner),
         "ghost of 2 σ in a quarter": lambda: noise(2 * corner),
         "tissue, SNR 20": lambda: noise(20.0),
+        "object of SNR 5 in a third": lambda: noise(5.0 * (x < -1 / 3)),
+        "object of SNR 60 in half": lambda: noise(60.0 * (x < 0)),
         "noise that doubles from side to side": lambda: noise() * (1.5 + 0.5 * x),
         "grey levels of 1.5 σ": lambda: np.round(noise() / 1.5),
     }

@@ -248,8 +248,8 @@ def _two_kinds(found: Array, step: float, fewest: float, fitted: float, near: Co
     for share, what in ((outliers, "brighter"), (hidden, "darker")):
         if share > 0.01:
             raise _unfit(
-                f"{100 * share:.0f} % of the voxels are {what} than noise can be beside the others: "
-                "part of it is an object"
+                f"{100 * share:.0f} % of the voxels are {what} than noise can be beside the "
+                "others: part of it is an object"
             )
 
 
@@ -262,6 +262,8 @@ def _number_of_coils(
     told = f"mean/SD of air is {ratio:.2f}"
     number = max(1, round(fitted))
     given = f"if {number} channels were combined by root sum of squares, give coils={number}"
+    if number == 1:
+        given = "if one coil, or one complex image of several, made it, give coils=1"
     if ratio < air_shape(1)[0] * (1 - _REFUSED):
         raise _unfit(f"{told}, less than of any number of coils: filtered, or signal in it")
     if fitted > _MOST_COILS:

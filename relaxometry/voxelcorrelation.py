@@ -42,8 +42,8 @@ class Correlation:
         Voxels per independent voxel, for the error of a mean (Σρ over lags) and of an SD (Σρ of the
         squared deviations); 1 where no correlation was found.
     inner : tuple of float
-        Between neighbours as `lag1`, by medians of differences: an edge that runs through the region
-        raises `lag1` and not this. The most it can be by chance; NaN where it cannot be told.
+        Between neighbours as `lag1`, by medians of differences: an edge that runs through the
+        region raises `lag1` and not this. With chance added; NaN where it cannot be told.
     """
 
     lag1: tuple[float, float]

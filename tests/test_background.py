@@ -213,7 +213,7 @@ def test_filtered_air_and_tissue_are_refused(method: str) -> None:
     rng = np.random.default_rng(14)
     with pytest.raises(rx.InputError, match=r"more than of any.*'difference'"):
         rx.measure_noise(magnitude(np.full((60, 60), 400.0), 10, 1, rng), everywhere, method)
-    with pytest.raises(rx.InputError, match="not of 1.*'difference'"):
+    with pytest.raises(rx.InputError, match=r"not of 1.*'difference'"):
         rx.measure_noise(magnitude(np.full((60, 60), 200.0), 10, 1, rng), everywhere, method)
 
 
