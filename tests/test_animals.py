@@ -351,9 +351,9 @@ class TestStudy:
             assert [file for file in files if not (study / file).is_file()] == []
             assert pair["times"] == ["10 min", "30 min", "60 min", "120 min"]
             assert len(pair["post"]) == 4
-            assert (pair["r1_per_mM_per_s"], pair["r2_per_mM_per_s"]) == (1.5, 533.4)
             assert {pair[k] for k in ("target", "reference", "noise", "muscle")} == set(REGIONS)
         first = toml["contrast"][0]
+        assert (first["r1_per_mM_per_s"], first["r2_per_mM_per_s"]) == (1.5, 533.4)
         series = [first["T2_pre"], *first["T2_post"], first["T1_pre"], *first["T1_post"]]
         assert [folder for folder in series if not (study / folder).is_dir()] == []
         assert first["rate_times"] == ["60 min"]
