@@ -24,7 +24,7 @@ Fixed = Literal["averages", "time"]
 #: What can be maximised, in words.
 AIMS: dict[str, str] = {
     "CNR": "CNR after the agent, |S_target − S_reference|/σ",
-    "dCNR": "change of the CNR, |CNR_post − CNR_pre|, in units of σ",
+    "dCNR": "change of the CNR, |CNR_usual_post − CNR_usual_pre|, in units of σ",
     "dS": "change of the target's signal, |S_post − S_pre|/σ",
     "SNR": "SNR of the target after the agent, S/σ",
 }
@@ -105,10 +105,10 @@ class ContrastModel:
         measured = Signals(*(rician_mean(one, self.sigma) for one in clean))
         columns = self._contrasts(clean, noise_method)
         columns |= self._errors(at, uptake, noise_method)
-        for name in ("CNR_post", "CNR_change"):
+        for name in ("CNR_usual_post", "CNR_usual_change"):
             columns[f"{name}_per_sqrt_s"] = columns[name] / np.sqrt(at["TR"])
         as_measured = self._contrasts(measured, noise_method)
-        before = columns["CNR_pre"]
+        before = columns["CNR_usual_pre"]
         doubts = {
             f"S_{name} below {FLOOR:g}σ, at the noise floor": values < FLOOR * self.sigma
             for name, values in clean._asdict().items()
@@ -140,15 +140,15 @@ class ContrastModel:
             ("pre", s.target_pre, s.reference_pre),
             ("post", s.target_post, s.reference_post),
         ):
-            columns[f"CNR_{when}"] = np.abs(a - b) / self.sigma
+            columns[f"CNR_usual_{when}"] = np.abs(a - b) / self.sigma
             columns[f"CNR_relative_{when}"] = _over(np.abs(a - b), a)
-        columns["CNR_change"] = columns["CNR_post"] - columns["CNR_pre"]
+        columns["CNR_usual_change"] = columns["CNR_usual_post"] - columns["CNR_usual_pre"]
         for region in _REGIONS:
             pre, post = snr[f"{region}_pre"], snr[f"{region}_post"]
             columns[f"dSNR_{region}_signed"] = _over(post - pre, pre)
-        for name, of in (("dCNR", "CNR_relative"), ("dCNR_usual", "CNR")):
+        for name, of in (("dCNR", "CNR_relative"), ("dCNR_usual", "CNR_usual")):
             pre, post = columns[f"{of}_pre"], columns[f"{of}_post"]
-            none = columns["CNR_pre"] < _NOTHING
+            none = columns["CNR_usual_pre"] < _NOTHING
             columns[f"{name}_signed"] = _over(post - pre, np.where(none, 0.0, pre))
         for name in ("dSNR_target", "dSNR_reference", "dCNR", "dCNR_usual"):
             columns[name] = np.abs(columns[f"{name}_signed"])
@@ -180,7 +180,9 @@ class ContrastModel:
             columns[f"{name}_stderr"] = _together(parts, stated)
         # The errors of both tissues are those of one r1 and one r2: they may cancel.
         parts = [(share[1] - share[3]) / self.sigma for share in shares]
-        columns["CNR_post_stderr"] = columns["CNR_change_stderr"] = _together(parts, stated)
+        columns["CNR_usual_post_stderr"] = columns["CNR_usual_change_stderr"] = _together(
+            parts, stated
+        )
         return columns
 
 

@@ -142,7 +142,7 @@ def animal_rows(animals: pd.DataFrame) -> list[Row]:
         known = time is not None and not math.isnan(time)
         rows.append(
             {
-                "group": row["group"],
+                "group": _cut(str(row["group"])),
                 "words": WORDS[quantity],
                 "formula": formula_of(quantity),
                 "time": elapsed_text(time) if known else "",
@@ -156,6 +156,11 @@ def animal_rows(animals: pd.DataFrame) -> list[Row]:
             }
         )
     return rows
+
+
+def _cut(name: str, longest: int = 40) -> str:
+    """A name that leaves room for the numbers beside it; the whole of it is among the files."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def tests_of(animals: pd.DataFrame) -> Sequence[str]:

@@ -194,8 +194,8 @@ def plan_contrast(
         What an SNR is: S/σ, or S over the SD of magnitudes in air (0.6551 σ) as
         :func:`measure_contrast` measures it by default. CNR is always over σ.
     maximise : {"CNR", "dCNR", "dS", "SNR"}
-        CNR after; its change |CNR_post − CNR_pre|; the change of the target's signal |S_post −
-        S_pre|/σ; SNR of the target after.
+        CNR (usual) after; its change |CNR_usual_post − CNR_usual_pre|; the change of the target's
+        signal |S_post − S_pre|/σ; SNR of the target after.
     fixed : {"averages", "time"}
         Whether a shorter TR saves time, or buys averages: then it is per √TR.
     bounds : mapping of str to (low, high), optional

@@ -93,11 +93,11 @@ def _table(plan: ContrastPlan) -> Iterator[str]:
         for when in ("pre", "post"):
             both = (row[f"SNR_{region}_{when}"] for region in ("target", "reference"))
             line.append(" / ".join(short(one, 3) for one in both))
-        error = row["CNR_post_stderr"]
-        after = short(row["CNR_post"], 3)
+        error = row["CNR_usual_post_stderr"]
+        after = short(row["CNR_usual_post"], 3)
         if math.isfinite(error):
-            after = number(row["CNR_post"], error) if error > 0 else after
-        line += [short(row["CNR_pre"], 3), after, short(row["CNR_post_measured"], 3)]
+            after = number(row["CNR_usual_post"], error) if error > 0 else after
+        line += [short(row["CNR_usual_pre"], 3), after, short(row["CNR_usual_post_measured"], 3)]
         changes = (row[f"dSNR_{region}_signed"] for region in ("target", "reference"))
         line += [" / ".join(percent(one) for one in changes), percent(row["dCNR_signed"])]
         cells.append(line)

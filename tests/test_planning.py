@@ -72,22 +72,22 @@ def test_every_quantity_by_hand():
         "S_target_post": t1,
         "SNR_target_pre": t0 / 0.01,
         "SNR_reference_post": r1 / 0.01,
-        "CNR_pre": abs(t0 - r0) / 0.01,
-        "CNR_post": abs(t1 - r1) / 0.01,
+        "CNR_usual_pre": abs(t0 - r0) / 0.01,
+        "CNR_usual_post": abs(t1 - r1) / 0.01,
         "CNR_relative_pre": abs(t0 - r0) / t0,
         "CNR_relative_post": abs(t1 - r1) / t1,
-        "CNR_change": (abs(t1 - r1) - abs(t0 - r0)) / 0.01,
+        "CNR_usual_change": (abs(t1 - r1) - abs(t0 - r0)) / 0.01,
         "dSNR_target_signed": t1 / t0 - 1,
         "dSNR_reference": abs(r1 / r0 - 1),
         "dCNR": abs(abs(t1 - r1) / t1 / (abs(t0 - r0) / t0) - 1),
         "dCNR_usual_signed": abs(t1 - r1) / abs(t0 - r0) - 1,
-        "CNR_post_per_sqrt_s": abs(t1 - r1) / 0.01 / math.sqrt(2),
+        "CNR_usual_post_per_sqrt_s": abs(t1 - r1) / 0.01 / math.sqrt(2),
         "SNR_target_post_measured": rician_mean(t1, 0.01) / 0.01,
     }
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-12), name
     assert row["flags"] == ""
-    assert plan.best.value == pytest.approx(expected["CNR_post"])
+    assert plan.best.value == pytest.approx(expected["CNR_usual_post"])
     assert plan.best.within == {}
 
 
@@ -98,7 +98,9 @@ def test_a_row_for_each_setting_and_concentration():
     assert len(plan.table) == 30 * 31 * 20
     t = by_hand("SE", TUMOUR, c, TE[:, None, None], TR[:, None])
     r = by_hand("SE", LIVER, 0.05, TE[:, None, None], TR[:, None])
-    np.testing.assert_allclose(plan.table["CNR_post"], np.abs(t - r).ravel() / 0.01, rtol=1e-9)
+    np.testing.assert_allclose(
+        plan.table["CNR_usual_post"], np.abs(t - r).ravel() / 0.01, rtol=1e-9
+    )
     np.testing.assert_array_equal(plan.table["uptake_target_mM"], np.tile(c, 930))
     assert len(plan.optima) == 20
     assert plan.best.value == pytest.approx(np.abs(t - r).max() / 0.01)
@@ -133,7 +135,7 @@ def test_sigma_from_an_snr():
     assert sd.sigma == pytest.approx(signal / 20 / 0.6551363776)
     assert sd.table["SNR_target_pre"][0] == pytest.approx(20)
     # CNR is over σ whatever an SNR is.
-    assert sd.table["CNR_pre"][0] * sd.sigma == pytest.approx(
+    assert sd.table["CNR_usual_pre"][0] * sd.sigma == pytest.approx(
         abs(signal - by_hand("SE", LIVER, 0.0, 0.04, 2.0))
     )
 
@@ -148,11 +150,11 @@ def test_errors_of_r1_and_r2_by_monte_carlo():
         for one in (TUMOUR, LIVER)
     )
     # 40 000 draws know an SD to 0.35 %; the rest is curvature.
-    assert row["CNR_post_stderr"] == pytest.approx(np.std((t - r) / 0.01), rel=0.03)
+    assert row["CNR_usual_post_stderr"] == pytest.approx(np.std((t - r) / 0.01), rel=0.03)
     assert row["SNR_target_post_stderr"] == pytest.approx(np.std(t / 0.01), rel=0.03)
-    assert math.isnan(planned(TE=0.02, TR=0.6).table["CNR_post_stderr"][0])
+    assert math.isnan(planned(TE=0.02, TR=0.6).table["CNR_usual_post_stderr"][0])
     both = planned(r1=r1, r2=r2, TE=0.02, TR=0.6, reference=TUMOUR | {"S0": 1.0})
-    assert both.table["CNR_post_stderr"][0] == 0  # what is common cancels
+    assert both.table["CNR_usual_post_stderr"][0] == 0  # what is common cancels
 
 
 # The best settings
@@ -245,11 +247,11 @@ def test_change_of_contrast_is_not_sought_where_there_was_none():
     """Relative ΔCNR is without bound where both were alike before; what is sought is not there."""
     target, reference = TUMOUR | {"uptake_mM": 0.5}, LIVER | {"uptake_mM": 0.0, "S0": 1.0}
     plan = planned(r2=60.0, target=target, reference=reference, maximise="dCNR")
-    assert abs(plan.table["CNR_change"][0]) == pytest.approx(plan.best.value)
+    assert abs(plan.table["CNR_usual_change"][0]) == pytest.approx(plan.best.value)
     there = planned(
         r2=60.0, target=target, reference=reference, TE=plan.best.TE, TR=np.geomspace(0.1, 10, 400)
     ).table
-    assert there["CNR_change"].abs().max() <= plan.best.value * (1 + 1e-12)
+    assert there["CNR_usual_change"].abs().max() <= plan.best.value * (1 + 1e-12)
 
 
 def test_a_blank_in_a_dilution_series_is_imaged_like_the_best():
@@ -259,7 +261,7 @@ def test_a_blank_in_a_dilution_series_is_imaged_like_the_best():
     assert some.settings != most.settings
     assert (blank.value, blank.within) == (0.0, {})
     assert blank.remarks == ("no contrast at any setting: those of 0.4 mM",)
-    assert plan.table["CNR_post"][0] == 0
+    assert plan.table["CNR_usual_post"][0] == 0
     assert plan.table["TR_s"][0] == most.TR
 
 
@@ -338,13 +340,13 @@ def test_a_simulated_tumour_shows_what_was_planned():
         sd = math.hypot(pre[air].std(), post[air].std()) / math.sqrt(2)
         for when, image in (("pre", pre), ("post", post)):
             apart = abs(image[regions == 1].mean() - image[regions == 2].mean())
-            measured[f"CNR_{when}"] = apart * 0.6551363776 / sd  # a CNR is over σ
+            measured[f"CNR_usual_{when}"] = apart * 0.6551363776 / sd  # a CNR is over σ
         found.append(measured)
     mean = pd.DataFrame(found).mean(numeric_only=True)
     # The SD of air is known to 2 % in an image and 0.8 % over eight; 2.5 of that.
     for name in ("SNR_target_pre", "SNR_target_post", "SNR_reference_pre", "SNR_reference_post"):
         assert mean[name] == pytest.approx(row[f"{name}_measured"], rel=0.02), name
-    for name in ("CNR_pre", "CNR_post"):
+    for name in ("CNR_usual_pre", "CNR_usual_post"):
         assert mean[name] == pytest.approx(row[f"{name}_measured"], rel=0.02), name
     for name in ("CNR_relative_pre", "CNR_relative_post"):  # without σ
         assert mean[name] == pytest.approx(row[f"{name}_measured"], abs=0.001), name
@@ -403,7 +405,7 @@ def test_relaxivities_from_a_line_or_a_table():
     assert plan.model.agent.name == "A"
     assert plan.model.agent.field_T == 7.0
     assert plan.model.agent.decay.value == line.r.value
-    assert plan.table["CNR_post_stderr"][0] > 0
+    assert plan.table["CNR_usual_post_stderr"][0] > 0
     alone = planned(r1=None, r2=line)
     assert alone.model.agent.decay.stderr == line.r.stderr
     assert "r1 not known" in alone.notes[0]
@@ -422,7 +424,7 @@ def test_published_relaxivities():
     assert "Li 2023" in plan.notes[0]
     sure = planned(r1=None, r2=None, agent="IO cluster C3", field_T=7.0, TE=0.02, TR=2)
     assert sure.model.agent.decay.value == 533.4
-    assert sure.table["CNR_post_stderr"][0] > 0  # of the published 13.2
+    assert sure.table["CNR_usual_post_stderr"][0] > 0  # of the published 13.2
     with pytest.raises(rx.InputError, match=r"2 published values of ionas.*before pH.*after pH"):
         planned(r1=None, r2=None, agent="ionas", field_T=3.0)
     with pytest.raises(rx.InputError, match="not among the published"):
@@ -626,7 +628,7 @@ def test_the_command_writes_a_plan(plan_file, tmp_path, capsys):
         maximise="dCNR",
         within=0.9,
     )
-    np.testing.assert_allclose(table["CNR_post"], plan.table["CNR_post"])
+    np.testing.assert_allclose(table["CNR_usual_post"], plan.table["CNR_usual_post"])
     assert [one["TR_s"] for one in record["best"]] == [one.TR for one in plan.optima]
     assert record["agent"]["r2_stderr_per_mM_per_s"] is None
     assert run(["plan", str(plan_file), "-o", str(folder)]) == 3
