@@ -361,7 +361,7 @@ class _Patches:
             return place
 
         # A third of the patches finds the peak; all of them make the last step, and the error.
-        some = replace(self, centres=self.centres[:: max(1, min(3, len(self.centres) // 150))])
+        some = replace(self, centres=self.centres[:: max(1, min(3, len(self.centres) // 100))])
 
         def unlike(steps: Array) -> float:
             return -float(some.likeness(there(steps)).sum())
