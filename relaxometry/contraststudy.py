@@ -24,7 +24,7 @@ from .contrastsettings import ContrastSettings, PairedTest
 from .displacements import STILL_VOXELS, check_not_mirrored, check_still, displacement
 from .errors import GeometryError, InputError
 from .folder import read_image
-from .geometry import Affine, same_grid
+from .geometry import PLACE_TOLERANCE_MM, Affine, same_grid
 from .jupyter import Shown
 from .ratestudy import SubjectRates, rates_by_series, rates_by_signal
 from .regions import Regions, read_regions
@@ -36,9 +36,6 @@ from .units import elapsed_text
 
 Image = NDArray[np.float64]
 _GAIN = 0.15  # relative change of the noise that asks for a reason
-
-# Headers write positions with 4 to 6 digits.
-_PLACE_TOLERANCE_MM = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +285,7 @@ def _regions(settings: ContrastSettings, image: Image, affine: Affine) -> Region
             field="regions",
             expected="one grid",
         )
-    if not same_grid(affine, regions.affine, _PLACE_TOLERANCE_MM):
+    if not same_grid(affine, regions.affine, PLACE_TOLERANCE_MM):
         raise _elsewhere(settings, settings.regions)
     return regions
 
@@ -301,7 +298,7 @@ def _alike(path: Path, settings: ContrastSettings, affine: Affine, shape: tuple[
         raise GeometryError(
             f"{image.shape} voxels, {settings.pre.name} has {shape}", path=path, expected="one grid"
         )
-    if not same_grid(affine, own, _PLACE_TOLERANCE_MM):
+    if not same_grid(affine, own, PLACE_TOLERANCE_MM):
         raise _elsewhere(settings, path)
     return image
 

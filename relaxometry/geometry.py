@@ -11,6 +11,9 @@ from .errors import GeometryError
 
 Affine = NDArray[np.float64]
 
+#: Headers write positions with 4 to 6 digits.
+PLACE_TOLERANCE_MM = 0.01
+
 # Patient axes (RAS: 0 = right, 1 = anterior, 2 = superior) that a picture shows to its right and
 # downwards, with their sign, for a slice whose normal is the axis named by the key.
 _SHOWN = {

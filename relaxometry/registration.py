@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .displacements import Displacement, displacement, image_pair
+from .displacements import STILL_VOXELS, Displacement, displacement, image_pair
 from .errors import GeometryError, InputError
 from .geometry import Affine, voxel_size
 from .jupyter import Shown
@@ -27,7 +27,6 @@ _SMOOTH, _WIDE = 1.0, 0.1  # SD in voxels of the plane, and as a share of it
 _ISOTROPIC, _DEEP = 2.0, 16  # thickness over edge, and slices, from which a tilt can be seen
 _GONE = 0.01  # share of a voxel without data that makes the looked-up value none
 _OVER = 0.25  # of a voxel: as far beyond the last one its value holds
-_MOST_LEFT = 0.5  # voxels
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -174,7 +173,7 @@ def register(
         notes.append(f"{gone} voxels have no data after registration: they are NaN")
     if not left.known:
         notes.append(f"what is left cannot be told: {'; '.join(left.notes)}")
-    elif left.beyond(_MOST_LEFT):
+    elif left.beyond(STILL_VOXELS):
         notes.append(f"registration did not succeed: {left.words}")
     sizes = np.diag([*voxel_size(grid), 1.0])
     in_mm = sizes @ motion @ np.linalg.inv(sizes)

@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from .contrastsettings import UniformitySettings
 from .errors import GeometryError, InputError
 from .folder import read_image
-from .geometry import Affine, same_grid
+from .geometry import PLACE_TOLERANCE_MM, Affine, same_grid
 from .ghosts import Ghosting, ghosting
 from .imageuniformity import Uniformity, uniformity
 from .jupyter import Shown
 from .nifti import read_labels
-
-_PLACE_TOLERANCE_MM = 0.01
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -71,7 +69,7 @@ def _flood(settings: UniformitySettings) -> Flood:
     region = None
     if settings.region is not None:
         labels, own = read_labels(settings.region)
-        if labels.shape != image.shape or not same_grid(affine, own, _PLACE_TOLERANCE_MM):
+        if labels.shape != image.shape or not same_grid(affine, own, PLACE_TOLERANCE_MM):
             raise GeometryError(
                 f"its voxels lie elsewhere than those of {settings.image.name}",
                 path=settings.region,
